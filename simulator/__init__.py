@@ -1,0 +1,47 @@
+"""wavetank: model-based, deterministic simulation testing of multi-user platforms.
+
+What a user of the tool writes against is listed here; everything else is the tool's own.
+"""
+
+from simulator.errors import (
+    DivergenceError,
+    EnvironmentFailedError,
+    InputError,
+    SystemFailedError,
+    UnsupportedError,
+    WavetankError,
+)
+from simulator.history import Event, History, Kind, Operation, Reading
+from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
+from simulator.system import Failed, Host, Observer, System, User, operation
+from simulator.testcase import machine_for
+from simulator.world import World
+
+__all__ = [
+    "DivergenceError",
+    "EnvironmentFailedError",
+    "Event",
+    "Expectation",
+    "Failed",
+    "History",
+    "Host",
+    "InputError",
+    "Kind",
+    "Observer",
+    "Operation",
+    "Property",
+    "Reading",
+    "System",
+    "SystemFailedError",
+    "Unknown",
+    "UnsupportedError",
+    "User",
+    "Violation",
+    "WavetankError",
+    "World",
+    "always",
+    "eventually",
+    "machine_for",
+    "operation",
+    "sometimes",
+]

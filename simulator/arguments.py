@@ -1,0 +1,57 @@
+"""Makes the data inside the few steps that are left simpler, with Hypothesis on a structure that is fixed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hypothesis
+import msgspec
+from hypothesis import Phase, strategies as st
+from hypothesis.errors import NoSuchExample
+
+from simulator.plan import Do, Plan
+from simulator.system import System
+
+__all__ = ["simplify_arguments"]
+
+EXAMPLES_MAX = 40
+
+
+def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    """Return the plan with the simplest arguments, as their strategies order them, with which it still fails."""
+    declared = system.operations()
+    places = [
+        index
+        for index, step in enumerate(plan.steps)
+        if isinstance(step.action, Do) and step.action.arguments
+    ]
+    if not places:
+        return plan
+
+    def filled(arguments: Sequence[dict[str, Any]]) -> Plan:
+        steps = list(plan.steps)
+        for index, chosen in zip(places, arguments, strict=True):
+            action = msgspec.structs.replace(steps[index].action, arguments=chosen)
+            steps[index] = msgspec.structs.replace(steps[index], action=action)
+        return msgspec.structs.replace(plan, steps=tuple(steps))
+
+    structure = st.tuples(
+        *(
+            st.fixed_dictionaries(dict(declared[action.operation].arguments))
+            for action in (plan.steps[index].action for index in places)
+            if isinstance(action, Do)
+        )
+    )
+    settings = hypothesis.settings(
+        max_examples=EXAMPLES_MAX,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    try:
+        return filled(
+            hypothesis.find(structure, lambda arguments: fails(filled(arguments)), settings=settings)
+        )
+    except NoSuchExample:
+        return plan

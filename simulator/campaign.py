@@ -1,0 +1,271 @@
+"""A campaign: many runs of one system, until a promise is broken or the budget is used up."""
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import attrs
+import hypothesis
+from hypothesis import Phase
+from hypothesis.stateful import run_state_machine_as_test
+
+from simulator.arguments import simplify_arguments
+from simulator.errors import DivergenceError, WavetankError
+from simulator.history import Event
+from simulator.machine import Machine, machine_class
+from simulator.plan import Plan
+from simulator.property import Expectation, Outcome, Property, Violation
+from simulator.reducer import Reducer, Reduction
+from simulator.run import Result
+from simulator.simulated_run import simulate
+from simulator.system import System
+
+__all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
+
+RUNS_DEFAULT = 100
+STEPS_DEFAULT = 30
+SHRINK_BUDGET_S = 10.0
+RUNS_PER_SEARCH = 200
+"""Hypothesis remembers every example it tried; a long campaign is many searches, so that memory stays flat."""
+
+
+@attrs.frozen
+class Budget:
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, real seconds, seed."""
+
+    runs: int | None = RUNS_DEFAULT
+    steps: int = STEPS_DEFAULT
+    max_time_s: float | None = None
+    shrink_s: float = SHRINK_BUDGET_S
+
+
+@attrs.define
+class Tally:
+    """What one property said over all runs."""
+
+    held: int = 0
+    unknown: int = 0
+    examined: Counter[str] = attrs.field(factory=Counter)
+    missing: str = ""
+
+
+@attrs.define
+class Statistics:
+    """What a campaign did: counts, and the times it took in both worlds."""
+
+    tallies: dict[str, Tally]
+    runs: int = 0
+    steps: int = 0
+    events: int = 0
+    simulated_s: float = 0.0
+    real_s: float = 0.0
+    search_s: float = 0.0
+
+    def add(self, plan: Plan, result: Result) -> None:
+        """Count one finished run."""
+        self.runs += 1
+        self.steps += len(plan.steps)
+        self.events += len(result.history.events)
+        self.simulated_s += result.simulated_s
+        for name, verdict in result.verdicts.items():
+            tally = self.tallies[name]
+            tally.examined.update(verdict.examined)
+            tally.held += verdict.outcome is Outcome.HOLDS
+            tally.unknown += verdict.outcome is Outcome.UNKNOWN
+            tally.missing = verdict.missing or tally.missing
+
+
+@attrs.frozen(eq=False)
+class Failure:
+    """A broken promise: as it was found, and as small as it became."""
+
+    broken: Property
+    violation: Violation
+    found: Plan
+    reduction: Reduction
+    result: Result
+
+    @property
+    def plan(self) -> Plan:
+        """The smallest plan that was found to break the promise."""
+        return self.reduction.plan
+
+
+class _Stop(BaseException):  # noqa: N818 - like KeyboardInterrupt, it is no error
+    """Ends Hypothesis's search at once; it lets only base exceptions pass."""
+
+
+class Campaign:
+    """Searches for a broken promise, then shrinks the plan that broke it.
+
+    `on_run` is called after every run with the statistics so far; `on_reduce` with each smaller failing plan.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        budget: Budget,
+        seed: int,
+        properties: Iterable[str] = (),
+        on_run: Callable[[Statistics], None] = lambda _statistics: None,
+        on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
+        on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
+    ) -> None:
+        self.system = system
+        self.properties = system.chosen_properties(properties)
+        self.statistics = Statistics({each.name: Tally() for each in self.properties})
+        self.budget = budget
+        self.seed = seed
+        self.failure: Failure | None = None
+        self.interrupted = False
+        self._on_run = on_run
+        self._on_violation = on_violation
+        self._on_reduce = on_reduce
+        self._first_failing: tuple[Plan, Result] | None = None
+
+    def run(self) -> "Campaign":
+        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
+        gc.collect()
+        gc.freeze()  # what is imported by now need not be looked at by every collection of every run
+        begun_s = time.perf_counter()
+        try:
+            self._search(begun_s)
+            self.statistics.search_s = time.perf_counter() - begun_s
+            if self._first_failing is not None:
+                self.failure = self._shrunk(*self._first_failing)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self.statistics.real_s = time.perf_counter() - begun_s
+            gc.unfreeze()
+        return self
+
+    def unreached(self) -> list[Property]:
+        """The *sometimes* that no run reached."""
+        return [
+            each
+            for each in self.properties
+            if each.expectation is Expectation.SOMETIMES and not self.statistics.tallies[each.name].held
+        ]
+
+    def unknown(self) -> list[Property]:
+        """The promises that no run could judge."""
+        return [
+            each
+            for each in self.properties
+            if each.expectation is not Expectation.SOMETIMES
+            and not self.statistics.tallies[each.name].held
+            and (self.failure is None or each != self.failure.broken)
+        ]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all hold; 1 a promise is broken or a *sometimes* never reached; 2 nothing could be judged; 130 interrupted."""
+        if self.failure is not None:
+            return 1
+        if self.interrupted:
+            return 130
+        if self.statistics.runs == 0 or self.unknown():
+            return 2
+        return 1 if self.unreached() else 0
+
+    def _search(self, begun_s: float) -> None:
+        def on_run(plan: Plan, result: Result) -> None:
+            self.statistics.add(plan, result)
+            self.statistics.real_s = time.perf_counter() - begun_s
+            self._on_run(self.statistics)
+            if result.violated:
+                self._first_failing = plan, result
+                raise _Stop
+            if self._over():
+                raise _Stop
+
+        machine = machine_class(self.system, self.properties, on_run)
+        number = 0
+        while not self._over():
+            left = RUNS_PER_SEARCH if self.budget.runs is None else self.budget.runs - self.statistics.runs
+            before = self.statistics.runs
+            try:
+                self._search_once(machine, min(left, RUNS_PER_SEARCH), number)
+            except _Stop:
+                return
+            if self.statistics.runs == before:
+                return  # Hypothesis found nothing new to try: the system's plans are few and all were run
+            number += 1
+
+    def _search_once(self, machine: type[Machine], runs: int, number: int) -> None:
+        settings = hypothesis.settings(
+            max_examples=runs,
+            stateful_step_count=self.budget.steps,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
+            suppress_health_check=list(hypothesis.HealthCheck),
+            print_blob=False,
+        )
+        # Each search of a campaign has a seed of its own, derived so that one number repeats them all.
+        hypothesis.seed(self.seed + 1_000_003 * number)(machine)
+        run_state_machine_as_test(machine, settings=settings)
+
+    def _over(self) -> bool:
+        statistics, budget = self.statistics, self.budget
+        out_of_runs = budget.runs is not None and statistics.runs >= budget.runs
+        return out_of_runs or (budget.max_time_s is not None and statistics.real_s >= budget.max_time_s)
+
+    def _shrunk(self, plan: Plan, result: Result) -> Failure:
+        name = result.violated[0]
+        broken = next(each for each in self.properties if each.name == name)
+        violation = _violation(result, name)
+        self._on_violation(broken, violation, plan)
+        again = simulate(self.system, plan, self.properties)
+        if again.history.hash != result.history.hash:
+            raise DivergenceError(first_difference(result, again))
+
+        def fails(candidate: Plan) -> bool:
+            try:
+                candidate_result = simulate(self.system, candidate, (broken,))
+            except WavetankError:
+                return False
+            found = candidate_result.verdicts[name].violation
+            return found is not None and found.site == violation.site
+
+        def simplify(smaller: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
+            return simplify_arguments(self.system, smaller, still_fails)
+
+        reducer = Reducer(
+            fails, budget_s=self.budget.shrink_s, simplify=simplify, on_progress=self._on_reduce
+        )
+        try:
+            reduction = reducer.reduce(plan)
+        except KeyboardInterrupt:  # what was reached by now is still the user's failure, and is saved
+            self.interrupted = True
+            reduction = Reduction(reducer.best, 0, 0.0, complete=False)
+        final = simulate(self.system, reduction.plan, self.properties)
+        return Failure(broken, _violation(final, name), plan, reduction, final)
+
+
+def _violation(result: Result, name: str) -> Violation:
+    violation = result.verdicts[name].violation
+    assert violation is not None
+    return violation
+
+
+def first_difference(one: Result, other: Result) -> str:
+    """Return a sentence that names the first event in which two runs of one plan differ."""
+    for left, right in zip(one.history.events, other.history.events, strict=False):
+        if left != right:
+            return (
+                f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
+                f"First differing event: index={left.index}, once {_short(left)}, then {_short(right)}."
+            )
+    lengths = len(one.history.events), len(other.history.events)
+    return (
+        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. events={lengths}; "
+        "as far as both go they are equal except in the scheduler's choices."
+    )
+
+
+def _short(event: Event) -> str:
+    return f"{event.kind.value} {event.name} on {event.host} at {event.at_s} s with {dict(event.data)}"[:200]

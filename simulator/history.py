@@ -1,0 +1,186 @@
+"""The history of a run: an append-only record of operations, observations, faults and marks, with a hash chain."""
+
+import enum
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import attrs
+import msgspec
+
+__all__ = ["Event", "History", "Kind", "Operation", "Reading", "Value"]
+
+if TYPE_CHECKING:
+    Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
+else:
+    Value = Any  # msgspec reads annotations at run time and cannot follow an alias that names itself
+T = TypeVar("T")
+
+
+class Kind(enum.Enum):
+    """What an event records."""
+
+    INVOKE = "invoke"  # an operation began
+    OK = "ok"  # it happened
+    FAIL = "fail"  # it definitely did not happen
+    INFO = "info"  # it may or may not have happened, now or later
+    OBSERVE = "observe"  # something was seen: a frame arrived, a breaker moved, a row was there
+    FAULT = "fault"  # a disturbance began or ended
+    MARK = "mark"  # the run entered a phase
+
+
+@attrs.frozen
+class Event:
+    """One entry of a history. `at_s` is simulated (or, live, real) seconds since the run began."""
+
+    index: int
+    at_s: float
+    kind: Kind
+    host: str
+    name: str
+    data: Mapping[str, Value]
+    operation: int | None = None
+
+
+@attrs.frozen
+class Operation:
+    """One operation: its invocation and, unless it was still open when the run ended, its completion."""
+
+    number: int
+    name: str
+    user: str
+    arguments: Mapping[str, Value]
+    invoked: Event
+    completed: Event | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is known to have happened."""
+        return self.completed is not None and self.completed.kind is Kind.OK
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is known not to have happened."""
+        return self.completed is not None and self.completed.kind is Kind.FAIL
+
+    @property
+    def result(self) -> Value:
+        """What it returned, if it did."""
+        return self.completed.data.get("result") if self.completed is not None else None
+
+
+class History:
+    """The record of one run, in the order in which things happened.
+
+    `hash` covers every event with its time, and at each event the scheduler's choices so far (`choices`, a number that folds
+    them): two runs with equal hashes did the same things in the same order for the same reasons.
+    """
+
+    def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
+        self.events: list[Event] = []
+        self._now = now
+        self._choices = choices
+        self._chain = hashlib.blake2b(digest_size=16)
+        self._operations = 0
+
+    @property
+    def hash(self) -> str:
+        """The hash of everything recorded so far, 32 hexadecimal digits."""
+        return self._chain.hexdigest()
+
+    def record(
+        self,
+        kind: Kind,
+        host: str,
+        name: str,
+        data: Mapping[str, Value] | None = None,
+        operation: int | None = None,
+    ) -> Event:
+        """Append one event."""
+        event = Event(len(self.events), round(self._now(), 6), kind, host, name, data or {}, operation)
+        self.events.append(event)
+        fields = (event.at_s, kind.value, host, name, event.data, operation, self._choices())
+        self._chain.update(msgspec.json.encode(fields, order="deterministic"))
+        return event
+
+    def next_operation(self) -> int:
+        """Return the number of a new operation."""
+        self._operations += 1
+        return self._operations
+
+    def operations(self, *names: str) -> list[Operation]:
+        """All operations (of these names) in the order of their invocation."""
+        completions = {
+            event.operation: event for event in self.events if event.kind in (Kind.OK, Kind.FAIL, Kind.INFO)
+        }
+        return [
+            Operation(
+                number=event.operation,
+                name=event.name,
+                user=event.host.removeprefix("user:"),
+                arguments=event.data,
+                invoked=event,
+                completed=completions.get(event.operation),
+            )
+            for event in self.events
+            if event.kind is Kind.INVOKE
+            and event.operation is not None
+            and (not names or event.name in names)
+        ]
+
+    def observed(self, *names: str) -> list[Event]:
+        """All observations of these names, in order."""
+        return [event for event in self.events if event.kind is Kind.OBSERVE and event.name in names]
+
+    def faults(self, *names: str) -> list[Event]:
+        """All beginnings and ends of faults (of these kinds), in order; `data["phase"]` is "begin" or "end"."""
+        return [
+            event for event in self.events if event.kind is Kind.FAULT and (not names or event.name in names)
+        ]
+
+    def marked_at(self, name: str) -> float | None:
+        """When the run entered a phase ("heal", "quiet"), or None."""
+        return next(
+            (event.at_s for event in self.events if event.kind is Kind.MARK and event.name == name), None
+        )
+
+
+class Reading:
+    """A history as one property reads it: the same questions, and a count of what the answers held.
+
+    A property that examined nothing cannot hold; this is how it is known.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.examined: Counter[str] = Counter()
+
+    @property
+    def events(self) -> list[Event]:
+        """Every event, in order. Counted as examined only by the narrower questions below."""
+        return self._history.events
+
+    def operations(self, *names: str) -> list[Operation]:
+        """All operations (of these names) in the order of their invocation."""
+        return self._count(self._history.operations(*names), lambda operation: operation.name)
+
+    def observed(self, *names: str) -> list[Event]:
+        """All observations of these names, in order."""
+        return self._count(self._history.observed(*names), lambda event: event.name)
+
+    def faults(self, *names: str) -> list[Event]:
+        """All beginnings and ends of faults (of these kinds), in order."""
+        return self._history.faults(*names)
+
+    def marked_at(self, name: str) -> float | None:
+        """When the run entered a phase ("heal", "quiet"), or None."""
+        return self._history.marked_at(name)
+
+    def _count(self, found: list[T], name: Callable[[T], str]) -> list[T]:
+        self.examined.update(_names(found, name))
+        return found
+
+
+def _names(found: Iterable[T], name: Callable[[T], str]) -> Iterable[str]:
+    return (name(each) for each in found)

@@ -1,0 +1,103 @@
+"""Faults done to a live deployment: signals to its processes, and proxies on its links."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from simulator.live.proxy import Direction, Proxy
+from simulator.live.target import Control
+
+__all__ = ["LiveNemesis", "strike_proxy"]
+
+_DIRECTIONS = {"to-upstream": Direction.TO_UPSTREAM, "to-client": Direction.TO_CLIENT}
+
+
+def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0) -> None:
+    """Do one thing to a proxy, by name: as a remote order has it. Raises KeyError for an unknown name."""
+    way = _DIRECTIONS[direction]
+    {
+        "hold": lambda: proxy.hold(way),
+        "release": lambda: proxy.release(way),
+        "refuse": proxy.refuse,
+        "admit": proxy.admit,
+        "reset": proxy.reset,
+        "delay": lambda: proxy.delay(seconds, direction=way),
+        "silence": lambda: (proxy.silence(), proxy.cut()),
+        "unsilence": lambda: (proxy.unsilence(), proxy.mend()),
+    }[action]()
+
+
+class LiveNemesis:
+    """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's."""
+
+    def __init__(self, control: Control, user_proxies: Mapping[str, Proxy]) -> None:
+        self._control = control
+        self._proxies = user_proxies
+        self._depth: Counter[tuple[str, str, str]] = Counter()
+        self._extra_s: Counter[tuple[str, str]] = Counter()
+
+    def crash(self, host: str, *, silently: bool) -> None:
+        """Kill the host's process."""
+        assert not silently, "a silent crash cannot be done to a process; it is refused as not expressible"
+        self._control.order("crash", host=host)
+
+    def restart(self, host: str) -> None:
+        """Start the host's process again."""
+        self._control.order("restart", host=host)
+
+    def freeze(self, host: str) -> None:
+        """Stop the host's process (SIGSTOP)."""
+        self._control.order("freeze", host=host)
+
+    def thaw(self, host: str) -> None:
+        """Let the host's process go on (SIGCONT)."""
+        self._control.order("thaw", host=host)
+
+    def block(self, source: str, destination: str) -> None:
+        """Keep back what one host sends to another."""
+        self._begin("hold", source, destination)
+
+    def unblock(self, source: str, destination: str) -> None:
+        """Undo one `block`."""
+        self._end("hold", "release", source, destination)
+
+    def refuse(self, source: str, destination: str) -> None:
+        """Refuse new connections."""
+        self._begin("refuse", source, destination)
+
+    def admit(self, source: str, destination: str) -> None:
+        """Undo one `refuse`."""
+        self._end("refuse", "admit", source, destination)
+
+    def reset(self, source: str, destination: str) -> None:
+        """Break the connections between two hosts."""
+        self._proxy("reset", source, destination)
+
+    def silence(self, source: str, destination: str) -> None:
+        """Let the connections between two hosts go dead."""
+        self._begin("silence", source, destination)
+
+    def unsilence(self, source: str, destination: str) -> None:
+        """Undo one `silence`."""
+        self._end("silence", "unsilence", source, destination)
+
+    def slow(self, source: str, destination: str, extra_s: float) -> None:
+        """Add to the latency of one direction; a negative amount undoes it."""
+        self._extra_s[source, destination] += extra_s  # type: ignore[assignment]
+        self._proxy("delay", source, destination, max(0.0, self._extra_s[source, destination]))
+
+    def _begin(self, action: str, source: str, destination: str) -> None:
+        self._depth[action, source, destination] += 1
+        if self._depth[action, source, destination] == 1:
+            self._proxy(action, source, destination)
+
+    def _end(self, action: str, undo: str, source: str, destination: str) -> None:
+        self._depth[action, source, destination] -= 1
+        if self._depth[action, source, destination] == 0:
+            self._proxy(undo, source, destination)
+
+    def _proxy(self, action: str, source: str, destination: str, seconds: float = 0.0) -> None:
+        user = next((place for place in (source, destination) if place.startswith("user:")), None)
+        if user is not None:
+            strike_proxy(self._proxies[user], action, "to-upstream" if user == source else "to-client", seconds)
+        else:
+            self._control.order("proxy", source=source, destination=destination, action=action, seconds=seconds)

@@ -1,0 +1,158 @@
+"""The Hypothesis state machine that generates plans, step by step, against a simulated run."""
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from simulator.fault import FAULT_KINDS, Fault
+from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait
+from simulator.property import Property
+from simulator.run import Result
+from simulator.simulated_run import SimulatedRun
+from simulator.system import OperationType, System, User, user_name
+
+__all__ = ["Machine", "machine_class"]
+
+PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
+FAULT_LASTS_S = (0.05, 0.5, 2.0, 5.0)
+FAULT_KINDS_PER_RUN_MAX = 3
+WEIGHTS = (2, 1, 6)
+FAULTS = "a fault"  # no operation's name: that is an identifier
+WEATHER_MAX = 2**32 - 1
+SEED_MAX = 2**16 - 1
+
+
+@attrs.frozen
+class _Frame:
+    """What is drawn once per run: the setting, and which faults exist in it."""
+
+    setting: Setting
+    faults: tuple[tuple[str, tuple[str, ...]], ...]
+    weights: Mapping[str, int]
+
+
+class Machine(RuleBasedStateMachine):
+    """Rules for one system: its operations, its faults, and the passing of time.
+
+    A finished run is handed to `on_run`. Raising there ends the search.
+    """
+
+    system: ClassVar[System]
+    properties: ClassVar[tuple[Property, ...]]
+    on_run: Callable[[Plan, Result], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: SimulatedRun | None = None
+        self.frame: _Frame
+
+    def begin(self, frame: _Frame) -> None:
+        """Open the world in which the steps will be taken."""
+        self.frame = frame
+        self.run = SimulatedRun(self.system, frame.setting)
+
+    def choices(self) -> list[Callable[[st.DataObject], Action]]:
+        """Return what can be done now, each as often as its weight says: operations that make sense, faults, waiting."""
+        assert self.run is not None
+        choices: list[Callable[[st.DataObject], Action]] = []
+        for name, declared in self.run.operations.items():
+            users = [user for user in self.run.users if declared.when is None or declared.when(user)]
+            if users:
+                choices += [partial(_operation, name, declared, users)] * (declared.weight * self.frame.weights[name])
+        if self.frame.faults:
+            choices += [partial(_fault, self.frame.faults)] * self.frame.weights[FAULTS]
+        return [*choices, lambda _data: Wait()]
+
+    def take(self, action: Action, after_s: float, weather: int) -> None:
+        """Take one step."""
+        assert self.run is not None
+        self.run.apply(Step(action, after_s, weather))
+
+    def teardown(self) -> None:
+        """Finish and judge the run, unless Hypothesis gave it up half-way."""
+        if self.run is None:
+            return
+        with self.run as run:
+            if sys.exc_info()[0] is None:
+                result = run.finish(self.properties)
+                type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
+
+
+def machine_class(
+    system: System, properties: tuple[Property, ...], on_run: Callable[[Plan, Result], None]
+) -> type[Machine]:
+    """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`."""
+    namespace: dict[str, Any] = {
+        "__doc__": f"Generated rules for {type(system).__name__}.",
+        "system": system,
+        "properties": properties,
+        "on_run": staticmethod(on_run),
+        "begin_run": initialize(frame=frames(system))(_begin_run),
+        # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
+        # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
+        "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
+    }
+    return type(f"{type(system).__name__}Machine", (Machine,), namespace)
+
+
+def pauses() -> st.SearchStrategy[float]:
+    """How much time passes after a step, in seconds."""
+    return st.sampled_from(PAUSES_S)
+
+
+def weathers() -> st.SearchStrategy[int]:
+    """The weather of a step: 0 is calm, anything else a seed."""
+    return st.integers(0, WEATHER_MAX)
+
+
+@st.composite
+def frames(draw: st.DrawFn, system: System) -> _Frame:
+    """Draw what a run is like: users, latency, seed, and which fault kinds strike where (swarm testing, Groce et al., ISSTA 2012)."""
+    setting = Setting(
+        users=draw(st.integers(*system.users)),
+        latency_s=draw(st.sampled_from(system.latencies_s)),
+        seed=draw(st.integers(0, SEED_MAX)),
+    )
+    users = [f"user:{user_name(number)}" for number in range(setting.users)]
+    possible = {kind: places for kind, places in system.possible_faults().items() if places}
+    kinds = (
+        draw(st.lists(st.sampled_from(sorted(possible)), unique=True, max_size=FAULT_KINDS_PER_RUN_MAX))
+        if possible
+        else []
+    )
+    faults = tuple((kind, place) for kind in kinds for place in _with_users(possible[kind], users))
+    weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
+    return _Frame(setting, faults, weights)
+
+
+def _with_users(places: list[tuple[str, ...]], users: list[str]) -> list[tuple[str, ...]]:
+    """Replace the link of all users by one for each, and add to each link the opposite direction."""
+    named = [(user, *place[1:]) for place in places if place[0] == "user" for user in users]
+    named += [place for place in places if place[0] != "user"]
+    return named + [place[::-1] for place in named if len(place) == 2]
+
+
+def _operation(name: str, declared: OperationType, users: list[User], data: st.DataObject) -> Action:
+    user = data.draw(st.sampled_from(users))
+    return Do(name, user.number, data.draw(st.fixed_dictionaries(dict(declared.arguments))))
+
+
+def _fault(faults: tuple[tuple[str, tuple[str, ...]], ...], data: st.DataObject) -> Action:
+    kind, at = data.draw(st.sampled_from(faults))
+    lasts_s = data.draw(st.sampled_from(FAULT_LASTS_S)) if FAULT_KINDS[kind].end is not None else 0.0
+    return Strike(Fault(kind, at, lasts_s))
+
+
+def _begin_run(self: Machine, frame: _Frame) -> None:
+    self.begin(frame)
+
+
+def _step(self: Machine, data: st.DataObject, after_s: float, weather: int) -> None:
+    choices = self.choices()
+    action = data.draw(st.sampled_from(choices))(data)
+    self.take(action, after_s, weather)

@@ -1,0 +1,54 @@
+"""Plans: what is done to a system, as data that can be stored, replayed and made smaller."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from simulator.fault import Fault
+from simulator.history import Value
+
+__all__ = ["Action", "Do", "Plan", "Setting", "Step", "Strike", "Wait"]
+
+
+class Do(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="do"):
+    """A user invokes an operation. Users are numbered from 0 in a plan and named in a run."""
+
+    operation: str
+    user: int
+    arguments: dict[str, Value] = {}
+
+
+class Strike(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="strike"):
+    """A fault begins."""
+
+    fault: Fault
+
+
+class Wait(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="wait"):
+    """Nothing is done: time passes."""
+
+
+Action: TypeAlias = Do | Strike | Wait
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One action, then `after_s` simulated seconds, all in one weather (0 is calm)."""
+
+    action: Action
+    after_s: float = 0.0
+    weather: int = 0
+
+
+class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is drawn once per run: the number of users, the nominal one-way latency, the seed of all randomness."""
+
+    users: int = 1
+    latency_s: float = 0.001
+    seed: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A setting and the steps taken in it."""
+
+    setting: Setting
+    steps: tuple[Step, ...]

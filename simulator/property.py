@@ -1,0 +1,134 @@
+"""Properties: promises as values. Each reads a history and says holds, violated with evidence, or unknown."""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+from simulator.history import History, Reading
+
+__all__ = [
+    "Check",
+    "Expectation",
+    "Outcome",
+    "Property",
+    "Unknown",
+    "Verdict",
+    "Violation",
+    "always",
+    "eventually",
+    "sometimes",
+]
+
+
+class Expectation(enum.Enum):
+    """When a property must be true."""
+
+    ALWAYS = "always"  # at every moment
+    EVENTUALLY = "eventually"  # once faults are healed and the system had its time
+    SOMETIMES = "sometimes"  # in at least one run of a campaign; never reached is a failure
+
+
+class Outcome(enum.Enum):
+    """What a property says of one history."""
+
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class Violation:
+    """Evidence that a promise was broken.
+
+    `evidence` is one sentence. `site` names where it shows ("frame", "row"): a failure is the same failure when property and
+    site are.
+    """
+
+    evidence: str
+    site: str = ""
+
+
+@attrs.frozen
+class Unknown:
+    """A property's admission that it cannot judge, and what is missing."""
+
+    missing: str
+
+
+Finding: TypeAlias = "Violation | Unknown | str | bool | None"
+Check: TypeAlias = Callable[[Reading], Finding]
+
+
+@attrs.frozen
+class Verdict:
+    """What one property said of one history, after examining how much."""
+
+    outcome: Outcome
+    examined: Mapping[str, int]
+    violation: Violation | None = None
+    missing: str = ""
+
+
+@attrs.frozen
+class Property:
+    """A promise: a name, when it must be true, and a pure check over a history.
+
+    The check of an *always* or *eventually* returns None when the promise was kept, else a `Violation`, or a sentence of evidence,
+    or `Unknown`. The check of a *sometimes* returns whether the state was reached.
+    """
+
+    name: str
+    expectation: Expectation
+    check: Check
+    summary: str = ""
+
+    def judge(self, history: History) -> Verdict:
+        """Judge one history. A promise for which nothing was examined is unknown, never kept."""
+        reading = Reading(history)
+        finding = self.check(reading)
+        examined = dict(sorted(reading.examined.items()))
+        if self.expectation is Expectation.SOMETIMES:
+            return Verdict(Outcome.HOLDS if finding else Outcome.UNKNOWN, examined)
+        if isinstance(finding, str):
+            finding = Violation(finding)
+        if isinstance(finding, Violation):
+            return Verdict(Outcome.VIOLATED, examined, violation=finding)
+        if isinstance(finding, Unknown):
+            return Verdict(Outcome.UNKNOWN, examined, missing=finding.missing)
+        if not examined:
+            return Verdict(Outcome.UNKNOWN, examined, missing="nothing to examine happened")
+        return Verdict(Outcome.HOLDS, examined)
+
+
+_MARK = "__wavetank_expectation__"
+
+
+def always(check: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Make a method of a `System` an *always* property, named for the method."""
+    return _marked(check, Expectation.ALWAYS)
+
+
+def eventually(check: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Make a method of a `System` an *eventually* property, named for the method."""
+    return _marked(check, Expectation.EVENTUALLY)
+
+
+def sometimes(check: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Make a method of a `System` a *sometimes* property, named for the method."""
+    return _marked(check, Expectation.SOMETIMES)
+
+
+def _marked(check: Callable[..., Finding], expectation: Expectation) -> Callable[..., Finding]:
+    setattr(check, _MARK, expectation)
+    return check
+
+
+def from_method(name: str, method: Callable[..., Finding]) -> Property | None:
+    """Return the property that a bound method was decorated as, or None."""
+    expectation = getattr(method, _MARK, None)
+    if expectation is None:
+        return None
+    summary = (method.__doc__ or "").strip().partition("\n")[0]
+    return Property(name.replace("_", "-"), expectation, method, summary)

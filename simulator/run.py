@@ -1,0 +1,208 @@
+"""A run applies steps to a system and records a history: what simulated and live runs share."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import attrs
+import trio
+
+from simulator.errors import InputError
+from simulator.fault import FAULT_KINDS, Fault, Nemesis, check_fault
+from simulator.history import History, Kind, Value
+from simulator.plan import Do, Setting, Step, Strike
+from simulator.property import Outcome, Property, Verdict
+from simulator.system import Failed, OperationType, System, User, user_name
+from simulator.world.host import describe
+
+__all__ = ["OBSERVER", "Result", "Run", "judge"]
+
+OBSERVER = "observer"
+"""The host from which stores are inspected: beside the system, never struck by a fault."""
+
+UNKNOWN_OUTCOMES = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+@attrs.frozen(eq=False)
+class Result:
+    """What a finished run was found to be: its history, and every property's verdict by name."""
+
+    history: History
+    verdicts: Mapping[str, Verdict]
+    simulated_s: float
+
+    @property
+    def violated(self) -> list[str]:
+        """The names of the violated properties, in the order in which the system declares them."""
+        return [name for name, verdict in self.verdicts.items() if verdict.outcome is Outcome.VIOLATED]
+
+
+def judge(properties: Iterable[Property], history: History) -> dict[str, Verdict]:
+    """Judge a history by each property."""
+    return {each.name: each.judge(history) for each in properties}
+
+
+class Run:
+    """One run of a system: its users, its history, and the faults that are under way.
+
+    Subclasses say what a host is, how a task starts on one, and how time passes.
+    """
+
+    nemesis: Nemesis
+    """What faults are done to."""
+
+    def __init__(self, system: System, setting: Setting, history: History) -> None:
+        self.system = system.for_run()
+        self.setting = setting
+        self.history = history
+        self.operations = self.system.operations()
+        self.users: list[User] = []
+        self.steps: list[Step] = []
+        self._open_faults: dict[int, Callable[[], None]] = {}
+        self._unfinished = 0
+
+    def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
+        """Start an async function on a host."""
+        raise NotImplementedError
+
+    def call_after(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Call `action` once, later."""
+        raise NotImplementedError
+
+    def knows_host(self, name: str) -> bool:
+        """Say whether a fault can name this host."""
+        raise NotImplementedError
+
+    # Steps
+
+    def applicable(self, step: Step) -> bool:
+        """Say whether a step makes sense now: its user exists, and the operation's `when` agrees."""
+        if not isinstance(step.action, Do):
+            return True
+        if step.action.user >= len(self.users):
+            return False
+        when = self.declared(step.action.operation).when
+        return when is None or when(self.users[step.action.user])
+
+    def begin(self, step: Step) -> None:
+        """Begin what the step says, without letting time pass."""
+        self.steps.append(step)
+        if isinstance(step.action, Do):
+            self._invoke(self.declared(step.action.operation), self.users[step.action.user], step.action.arguments)
+        elif isinstance(step.action, Strike):
+            self._strike(check_fault(step.action.fault))
+
+    def declared(self, name: str) -> OperationType:
+        """Return an operation of the system by its name. Raises InputError."""
+        declared = self.operations.get(name)
+        if declared is None:
+            raise InputError(
+                f"the system has no operation {name!r}. Known: {', '.join(self.operations)}. "
+                "A trace can be replayed only on the system that it was saved from."
+            )
+        return declared
+
+    def heal(self) -> None:
+        """End every fault, and tell every user's client to come to rest."""
+        self.history.record(Kind.MARK, "", "heal")
+        for end in list(self._open_faults.values()):
+            end()
+        for user in self.users:
+            self._start_counted(user, lambda user=user: self._settle(user))  # type: ignore[misc]
+
+    def pending(self) -> list[str]:
+        """Name what is not finished: operations first, then what the system says."""
+        if self._unfinished:
+            return [f"{self._unfinished} operation(s) did not return"]
+        return list(self.system.pending(self.history))
+
+    def record_pending(self, pending: Iterable[str], after_s: float) -> None:
+        """Record what was still not finished when its time was up."""
+        for what in pending:
+            self.history.record(Kind.OBSERVE, "", "still_pending", {"what": what, "after_s": after_s})
+
+    # Operations, faults, observations
+
+    def add_user(self, number: int) -> User:
+        """Make the user of this number, on a host of their own."""
+        name = user_name(number)
+        host = f"user:{name}"
+
+        def beside(task: Callable[[], Awaitable[object]]) -> None:
+            self.start_task(host, lambda: self._guarded(host, task))
+
+        user = User(number, name, lambda observation, data: self.observe(host, observation, data), beside)
+        self.users.append(user)
+        return user
+
+    def observe(self, host: str, name: str, data: Mapping[str, Value]) -> None:
+        """Record an observation."""
+        self.history.record(Kind.OBSERVE, host, name, data)
+
+    def host_failed(self, host: str, error: str) -> None:
+        """Record that what ran on a host raised what nobody handled."""
+        self.observe(host, "uncaught", {"what": "main", "error": error})
+
+    async def _guarded(self, host: str, task: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await task()
+        except Exception as error:
+            self.host_failed(host, describe(error))
+
+    async def _settle(self, user: User) -> None:
+        try:
+            await self.system.settle(user)
+        except UNKNOWN_OUTCOMES as error:
+            self.observe(f"user:{user.name}", "settle_failed", {"error": describe(error)})
+        except Exception as error:
+            self.observe(f"user:{user.name}", "uncaught", {"what": "settle", "error": describe(error)})
+
+    def _invoke(self, declared: OperationType, user: User, arguments: Mapping[str, Value]) -> None:
+        number = self.history.next_operation()
+        self.history.record(Kind.INVOKE, f"user:{user.name}", declared.name, arguments, number)
+        self._start_counted(user, lambda: self._perform(declared, user, arguments, number))
+
+    async def _perform(
+        self, declared: OperationType, user: User, arguments: Mapping[str, Value], number: int
+    ) -> None:
+        """Run one operation, and record how it ended."""
+        host = f"user:{user.name}"
+        try:
+            result = await getattr(self.system, declared.name)(user, **arguments)
+        except Failed as error:
+            self.history.record(Kind.FAIL, host, declared.name, {"error": str(error)}, number)
+        except UNKNOWN_OUTCOMES as error:
+            self.history.record(Kind.INFO, host, declared.name, {"error": describe(error)}, number)
+        except Exception as error:
+            self.history.record(Kind.INFO, host, declared.name, {"error": describe(error)}, number)
+            self.observe(host, "uncaught", {"what": declared.name, "error": describe(error)})
+        else:
+            self.history.record(Kind.OK, host, declared.name, {"result": result}, number)
+
+    def _start_counted(self, user: User, task: Callable[[], Awaitable[None]]) -> None:
+        async def counted() -> None:
+            try:
+                await task()
+            finally:
+                self._unfinished -= 1
+
+        self._unfinished += 1
+        self.start_task(f"user:{user.name}", counted)
+
+    def _strike(self, fault: Fault) -> None:
+        for name in fault.at:
+            if not self.knows_host(name):
+                raise InputError(f"the fault {str(fault)!r} names host={name!r}, which this run does not have.")
+        kind = FAULT_KINDS[fault.kind]
+        data: dict[str, Value] = {"at": list(fault.at), "for_s": fault.for_s}
+        self.history.record(Kind.FAULT, fault.at[0], fault.kind, {**data, "phase": "begin"})
+        kind.begin(self.nemesis, fault)
+        if kind.end is None:
+            return
+        number, finish = len(self.steps), kind.end
+
+        def end() -> None:
+            if self._open_faults.pop(number, None) is not None:
+                self.history.record(Kind.FAULT, fault.at[0], fault.kind, {**data, "phase": "end"})
+                finish(self.nemesis, fault)
+
+        self._open_faults[number] = end
+        self.call_after(fault.for_s, end)

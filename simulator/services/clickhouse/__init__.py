@@ -1,0 +1,5 @@
+"""The simulated ClickHouse: its HTTP interface, a small allow-listed SQL, and a disk that outlives crashes."""
+
+from simulator.services.clickhouse.server import SimulatedClickHouse
+
+__all__ = ["SimulatedClickHouse"]

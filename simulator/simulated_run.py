@@ -1,0 +1,111 @@
+"""The simulated run: steps applied to a system in a world of its own, which stands still between two steps."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Self
+
+import structlog
+
+from simulator.history import History, Kind
+from simulator.plan import Plan, Setting, Step
+from simulator.property import Property
+from simulator.run import OBSERVER, Result, Run, judge
+from simulator.system import Observer, System
+from simulator.world import World, current_host
+
+__all__ = ["SimulatedRun", "simulate"]
+
+QUIET_POLL_S = 0.25
+
+
+class SimulatedRun(Run):
+    """A run in virtual time. Use as a context manager: `apply` steps, then `finish` once."""
+
+    def __init__(self, system: System, setting: Setting) -> None:
+        self._structlog = structlog.get_config()
+        self.world = self.nemesis = World(seed=setting.seed, latency_s=setting.latency_s)
+        weather = self.world.weather
+        super().__init__(system, setting, History(lambda: self.world.now_s, lambda: weather.digest))
+        try:
+            self._open(setting)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, setting: Setting) -> None:
+        # What a host logs with structlog is an observation.
+        structlog.configure(
+            processors=[self._observe_log], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
+        )
+        self.world.on_failure = self.host_failed
+        for host in self.system.hosts():
+            self.world.add_host(host.name, host.main, host.on_crash)
+        for number in range(setting.users):
+            self.world.add_host(f"user:{self.add_user(number).name}")
+        self.world.add_host(OBSERVER)
+        self.history.record(Kind.MARK, "", "start", {"users": setting.users, "latency_s": setting.latency_s})
+        self.world.advance(setting.latency_s)
+
+    def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
+        """Start an async function on a host of the world."""
+        self.world.start(task, host=host, name="task")
+
+    def call_after(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Call `action` once, in simulated time."""
+        self.world.clock.call_after(delay_s, action)
+
+    def knows_host(self, name: str) -> bool:
+        """Say whether the world has this host."""
+        return name in self.world.hosts
+
+    def apply(self, step: Step) -> None:
+        """Do what the step says, and let its time pass. A step that does not make sense now is left out."""
+        if self.applicable(step):
+            self.world.weather.change(step.weather)
+            self.begin(step)
+            self.world.advance(step.after_s)
+
+    def finish(self, properties: Iterable[Property]) -> Result:
+        """Heal everything, calm the weather, let the system come to rest, look into its stores, and judge."""
+        self.world.weather.change(0)
+        self.heal()
+        self._wait_quiet()
+        self.history.record(Kind.MARK, "", "quiet")
+        observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
+        self.world.run(lambda: self.system.inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
+        self.history.record(Kind.MARK, "", "end")
+        return Result(self.history, judge(properties, self.history), self.world.now_s)
+
+    def close(self) -> None:
+        """End the world; safe to call twice."""
+        self.world.close()
+        structlog.configure(**self._structlog)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _wait_quiet(self) -> None:
+        healed_s = self.world.now_s
+        while pending := self.pending():
+            waited_s = self.world.now_s - healed_s
+            if waited_s >= self.system.quiet_within_s:
+                self.record_pending(pending, waited_s)
+                return
+            self.world.advance(QUIET_POLL_S)
+
+    def _observe_log(self, _logger: Any, _method: str, fields: Any) -> Any:
+        """Record what a host logs. One that crashed says nothing any more."""
+        incarnation = current_host()
+        if incarnation.alive:
+            self.observe(incarnation.host.name, fields.pop("event"), fields)
+        raise structlog.DropEvent
+
+
+def simulate(system: System, plan: Plan, properties: Iterable[Property]) -> Result:
+    """Replay a plan in a fresh world and judge it. Needs nothing but the plan: no Hypothesis, no files."""
+    with SimulatedRun(system, plan.setting) as run:
+        for step in plan.steps:
+            run.apply(step)
+        return run.finish(properties)

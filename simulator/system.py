@@ -1,0 +1,298 @@
+"""What a user of wavetank writes: a system, its hosts, its operations and its promises."""
+
+import copy
+import importlib
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import attrs
+import networkx as nx
+
+from simulator.errors import InputError
+from simulator.fault import FAULT_KINDS, Fault
+from simulator.history import History, Value
+from simulator.property import Expectation, Property, Unknown, Violation, from_method
+
+if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "User", "operation"]
+
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+_MARK = "__wavetank_operation__"
+
+
+class Failed(Exception):
+    """Raised by an operation that definitely did not happen: it was refused before it could have any effect.
+
+    An `OSError`, a broken connection or a timeout means instead that nobody knows, and is recorded so.
+    """
+
+
+@attrs.frozen
+class Host:
+    """A host of a system: its name, the ordinary Trio program that runs on it, and which hosts that program connects to.
+
+    `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a simulated service
+    that must forget what was not on its disk.
+    """
+
+    name: str
+    main: Callable[[], Awaitable[object]]
+    needs: tuple[str, ...] = ()
+    open_to_users: bool = False
+    on_crash: Callable[[], None] | None = None
+
+
+class Observer:
+    """Records what is seen on one host: `observer.observe("frame", to="alice", text="hi")`."""
+
+    def __init__(self, record: Callable[[str, Mapping[str, Value]], None]) -> None:
+        self._record = record
+
+    def observe(self, name: str, /, **data: Value) -> None:
+        """Add an observation to the history, at this moment."""
+        self._record(name, data)
+
+
+class User(Observer):
+    """One user of a run, on a host of their own, with whatever the system's operations keep in `memory`."""
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        record: Callable[[str, Mapping[str, Value]], None],
+        start: Callable[[Callable[[], Awaitable[object]]], None],
+    ) -> None:
+        super().__init__(record)
+        self.number = number
+        self.name = name
+        self.memory: dict[str, Any] = {}
+        self._start = start
+
+    def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
+        """Run an async function on the user's host beside the operations, until the run ends: a reader, say."""
+        self._start(task)
+
+    def __repr__(self) -> str:
+        return f"<user {self.name}>"
+
+
+@attrs.frozen
+class OperationType:
+    """A kind of operation: how its arguments are drawn, and when it makes sense."""
+
+    name: str
+    arguments: Mapping[str, "SearchStrategy[Any]"]
+    when: Callable[[User], bool] | None
+    sentence: str
+    weight: int
+
+
+def operation(
+    *, when: Callable[[User], bool] | None = None, sentence: str = "", weight: int = 1, **arguments: "SearchStrategy[Any]"
+) -> Callable[[F], F]:
+    """Make an async method `(self, user, **arguments)` an operation.
+
+    It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold. `when` says, from
+    what the user remembers, whether the operation makes sense now. `sentence` words it in a report, with the
+    arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with others.
+    """
+
+    def mark(method: F) -> F:
+        name = method.__name__
+        words = sentence or " ".join(
+            ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
+        )
+        setattr(method, _MARK, OperationType(name, arguments, when, words, weight))
+        return method
+
+    return mark
+
+
+class System:
+    """A system under test: subclass it, override `hosts`, add operations and properties.
+
+    Every run works on a copy of the object, so what `hosts` and operations store on `self` belongs to that run.
+    """
+
+    users: ClassVar[tuple[int, int]] = (1, 3)
+    """The fewest and the most users that a run may have."""
+
+    fault_kinds: ClassVar[tuple[str, ...]] = tuple(FAULT_KINDS)
+    """Which kinds of faults the search may use."""
+
+    latencies_s: ClassVar[tuple[float, ...]] = (0.001, 0.0002, 0.02)
+    """Nominal one-way latencies, one of which is drawn per run; the first is the simplest."""
+
+    quiet_within_s: ClassVar[float] = 60.0
+    """How long after heal, in simulated seconds, the system may take until nothing is pending."""
+
+    defects: ClassVar[Mapping[str, str]] = {}
+    """Planted bugs that can be switched on by name, and what each breaks: proof that properties can fail."""
+
+    properties: ClassVar[tuple[Property, ...]] = ()
+    """Promises beside those written as methods."""
+
+    planted: frozenset[str] = frozenset()
+    """Which defects are switched on."""
+
+    def hosts(self) -> Iterable[Host]:
+        """Yield the system's hosts. Called once per run; make fresh services here."""
+        raise NotImplementedError
+
+    async def settle(self, user: User) -> None:
+        """Do, for a user, what is needed after heal for everything to finish: reconnect, say."""
+
+    def pending(self, history: History) -> Iterable[str]:
+        """Name what is not finished yet. A run goes on after heal until nothing is, or `quiet_within_s` has passed."""
+        return ()
+
+    async def inspect(self, observer: Observer) -> None:
+        """Record, from a host beside the system, what its stores hold when everything is quiet."""
+
+    # What follows is read by wavetank.
+
+    def for_run(self) -> Self:
+        """Return the copy that one run works on."""
+        return copy.copy(self)
+
+    def with_defects(self, names: Iterable[str]) -> Self:
+        """Return a copy with planted bugs. Raises InputError for a name that the system does not declare."""
+        chosen = frozenset(names)
+        for name in sorted(chosen):
+            if name not in self.defects:
+                raise InputError(f"no defect named {name!r}. {_known(self.defects, 'wavetank defects')}")
+        planted = copy.copy(self)
+        planted.planted = chosen
+        return planted
+
+    def operations(self) -> dict[str, OperationType]:
+        """Return the declared operations by name, in alphabetical order."""
+        found = inspect.getmembers(type(self), lambda member: hasattr(member, _MARK))
+        return {name: getattr(member, _MARK) for name, member in found}
+
+    def all_properties(self) -> tuple[Property, ...]:
+        """Return every promise: the listed, the methods, and those that every system makes."""
+        members = (
+            (name, getattr(self, name)) for name, member in inspect.getmembers(type(self), inspect.isfunction)
+        )
+        methods = (from_method(name, member) for name, member in members)
+        return (*self.properties, *(each for each in methods if each is not None), *PROMISES_OF_EVERY_SYSTEM)
+
+    def chosen_properties(self, names: Iterable[str]) -> tuple[Property, ...]:
+        """Return the properties of these names, or all for none. Raises InputError for a name that does not exist."""
+        every = {each.name: each for each in self.all_properties()}
+        chosen = tuple(names)
+        for name in chosen:
+            if name not in every:
+                raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --help')}")
+        return tuple(every[name] for name in chosen) if chosen else tuple(every.values())
+
+    def topology(self) -> "nx.DiGraph[str]":
+        """Return who connects to whom: hosts, and "user" for all users."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for host in self.for_run().hosts():
+            graph.add_node(host.name)
+            graph.add_edges_from((host.name, needed) for needed in host.needs)
+            if host.open_to_users:
+                graph.add_edge("user", host.name)
+        return graph
+
+    def possible_faults(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return, per allowed fault kind, the places it can strike: hosts, or links as (source, destination).
+
+        Links go from whoever connects; one-way kinds strike either direction. Users' links follow from the run's users.
+        """
+        graph = self.topology()
+        hosts: list[tuple[str, ...]] = [(name,) for name in graph.nodes if name != "user"]
+        links: list[tuple[str, ...]] = [(a, b) for a, b in graph.edges if a != b]
+        return {kind: hosts if FAULT_KINDS[kind].strikes == 1 else links for kind in self.fault_kinds}
+
+    def sentence(self, fault: Fault) -> str:
+        """Word a fault for a report."""
+        return str(fault)
+
+
+USER_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+
+
+def user_name(number: int) -> str:
+    """Return the name of a plan's user."""
+    return USER_NAMES[number] if number < len(USER_NAMES) else f"user{number}"
+
+
+def load_system(path: str) -> System:
+    """Import a system by "module:object". Raises InputError that says what is missing."""
+    module_name, colon, object_name = path.partition(":")
+    if not colon or not module_name or not object_name:
+        raise InputError(
+            f"a system is named module:object, not {path!r}. Example: wavetank check my_system:system"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise InputError(
+                f"system {path!r} cannot be imported: {error}. Install what it needs."
+            ) from error
+        raise InputError(
+            f"no module named {module_name!r} for system {path!r}. Run from the directory that holds it, or set PYTHONPATH."
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"importing {module_name!r} for system {path!r} raised {type(error).__name__}: {error}"
+        ) from error
+    found = getattr(module, object_name, None)
+    if found is None:
+        raise InputError(
+            f"module {module_name!r} has no {object_name!r}. Name the System object: {module_name}:system"
+        )
+    if not isinstance(found, System):
+        raise InputError(
+            f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
+        )
+    return found
+
+
+def _known(names: Iterable[str], command: str) -> str:
+    listed = ", ".join(names)
+    return f"Known: {listed}." if listed else f"This system declares none (see {command})."
+
+
+def _uncaught(history: Any) -> Violation | None:
+    for event in history.observed("uncaught"):
+        return Violation(
+            f"{event.data['what']} on {event.host} raised {event.data['error']} at {event.at_s:.3f} s, and nobody handled it",
+            site=str(event.data["what"]),
+        )
+    history.operations()
+    return None
+
+
+def _finishes(history: Any) -> Violation | Unknown | None:
+    for event in history.observed("still_pending"):
+        return Violation(
+            f"{event.data['what']}, {event.data['after_s']:g} s after everything was healed", site="pending"
+        )
+    if history.marked_at("heal") is None:
+        return Unknown("the run ended before heal")
+    history.operations()
+    return None
+
+
+PROMISES_OF_EVERY_SYSTEM = (
+    Property(
+        "uncaught", Expectation.ALWAYS, _uncaught, "no host and no operation raises what nobody handles"
+    ),
+    Property(
+        "finishes", Expectation.EVENTUALLY, _finishes, "after heal, everything pending finishes in its time"
+    ),
+)

@@ -1,0 +1,142 @@
+"""Traces: the file that keeps a failure, complete enough that anyone can run it again."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from simulator.errors import EnvironmentFailedError, InputError
+from simulator.history import Event, Value
+from simulator.plan import Plan
+
+__all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace"]
+
+FAILURES = Path(".wavetank") / "failures"
+FORMAT = "wavetank-trace"
+VERSION = 1
+TRACE_FILE = "trace.json"
+
+
+class Broken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which promise was broken, where, on what evidence."""
+
+    property: str
+    site: str
+    evidence: str
+
+
+class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A saved failure. Replay needs `system` (importable), `defects`, `plan` and `broken`; the rest is for readers.
+
+    `hash` is that of the history that the plan makes; `events` is that history.
+    """
+
+    format: str = FORMAT
+    version: int = VERSION
+    system: str
+    defects: tuple[str, ...]
+    seed: int
+    plan: Plan
+    broken: Broken
+    hash: str
+    simulated_s: float
+    story: tuple[str, ...]
+    events: tuple[dict[str, Value], ...]
+
+    @property
+    def id(self) -> str:
+        """The name under which the trace is kept: the property, and the beginning of the hash."""
+        return f"{self.broken.property}-{self.hash[:8]}"
+
+
+def event_record(event: Event) -> dict[str, Value]:
+    """Return an event as a trace keeps it."""
+    record: dict[str, Value] = {
+        "at_s": event.at_s,
+        "kind": event.kind.value,
+        "host": event.host,
+        "name": event.name,
+    }
+    if event.operation is not None:
+        record["operation"] = event.operation
+    if event.data:
+        record["data"] = dict(event.data)
+    return record
+
+
+def save_trace(trace: Trace, directory: Path | None = None) -> Path:
+    """Write a trace under `.wavetank/failures/ID/`, whole or not at all. Raises EnvironmentFailedError.
+
+    A trace that is there already is replaced only by a complete new file.
+    """
+    path = (directory or FAILURES) / trace.id / TRACE_FILE
+    body = msgspec.to_builtins(trace)
+    body["checksum"] = _checksum(body)
+    text = msgspec.json.format(msgspec.json.encode(body), indent=1)
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(text)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EnvironmentFailedError(
+            f"the trace could not be saved: {error}. path={path}. Make room, or run elsewhere."
+        ) from error
+    return path
+
+
+def find_trace(name: str) -> Path:
+    """Return the path of a trace by its file name, its ID, or the unambiguous beginning of its ID. Raises InputError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    if (path / TRACE_FILE).is_file():
+        return path / TRACE_FILE
+    known = sorted(each.parent.name for each in FAILURES.glob(f"*/{TRACE_FILE}"))
+    matching = [each for each in known if each.startswith(name)]
+    if name in known:
+        matching = [name]
+    if len(matching) != 1:
+        what = "no trace" if not matching else f"{len(matching)} traces"
+        listed = (
+            f"Saved here: {', '.join(known)}."
+            if known
+            else f"None is saved under {FAILURES}; run wavetank check first."
+        )
+        raise InputError(f"{what} named {name!r}. {listed}")
+    return FAILURES / matching[0] / TRACE_FILE
+
+
+def load_trace(path: Path) -> Trace:
+    """Read a trace. Raises InputError that says what is wrong with the file: not a trace, too new, damaged."""
+    try:
+        body = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"the trace cannot be read: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged or truncated: {error}. Copy it again from where it was saved, or find the failure anew."
+        ) from error
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise InputError(f"{path} is not a wavetank trace. Name a trace.json that wavetank check saved.")
+    version = body.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(
+            f"{path} has format version={version!r}, and this wavetank reads up to {VERSION}. Upgrade wavetank."
+        )
+    expected = body.pop("checksum", None)
+    if expected != _checksum(body):
+        raise InputError(
+            f"{path} is damaged: its checksum does not match. Copy it again, or find the failure anew."
+        )
+    try:
+        return msgspec.convert(body, Trace)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} is damaged: {error}. Copy it again, or find the failure anew.") from error
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    return hashlib.blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).hexdigest()

@@ -1,0 +1,5 @@
+"""`python -m wavetank`."""
+
+from wavetank.command import main
+
+main()

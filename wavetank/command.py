@@ -1,0 +1,73 @@
+"""The `wavetank` command: its sub-commands, and what every one of them does with errors and interrupts."""
+
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from simulator.errors import WavetankError
+from wavetank.check import check
+from wavetank.defects import defects
+from wavetank.replay import replay
+from wavetank.serve import serve
+from wavetank.staging import staging
+
+__all__ = ["main"]
+
+EPILOG = """
+\b
+Exit codes, the same for every command:
+  0    all properties hold
+  1    a property is violated, or a "sometimes" was never reached
+  2    could not run, or nothing ran
+  3    divergence: two runs of one plan differ (our own nondeterminism)
+  130  interrupted
+
+\b
+Examples:
+  wavetank check                              the built-in chat platform
+  wavetank check --defect cache-without-user  the same with a planted bug
+  wavetank check my_system:system --runs 500  your own system
+  wavetank replay isolation-3f9a2c01          a saved failure, in simulation
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="wavetank")
+def command() -> None:
+    """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
+
+
+for sub_command in (check, replay, defects, serve, staging):
+    command.add_command(sub_command)
+
+
+def main() -> NoReturn:
+    """Run the command. One clear sentence and exit code 2 for whatever is the user's or the environment's fault."""
+    try:
+        code = command(standalone_mode=False)
+    except WavetankError as error:
+        _complain(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted.", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(2)
+    except OSError as error:
+        _complain(f"{error}. Nothing that was saved before is lost.", 2)
+    except Exception:
+        # A bug of ours, or of the system's own code outside a run. Python's own exit code would be 1, which
+        # means here that a property is violated.
+        traceback.print_exc()
+        _complain("this should not have happened; the lines above say where.", 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> NoReturn:
+    print(f"wavetank: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,76 @@
+"""Live progress on long work: one line that is rewritten on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from typing import Self
+
+import click
+
+from simulator.campaign import Budget, Statistics
+from simulator.plan import Plan
+from simulator.property import Property, Violation
+
+__all__ = ["Progress"]
+
+TERMINAL_EVERY_S = 0.1
+LOG_EVERY_S = 10.0
+
+
+class Progress:
+    """What a campaign is doing, on standard error; standard output is for the result."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._live = sys.stderr.isatty()
+        self._every_s = TERMINAL_EVERY_S if self._live else LOG_EVERY_S
+        self._next_s = time.perf_counter() + self._every_s
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._clear()
+
+    def ran(self, statistics: Statistics) -> None:
+        """Note one more run."""
+        of = f"/{self._budget.runs}" if self._budget.runs else ""
+        rate = statistics.runs / statistics.real_s if statistics.real_s else 0.0
+        left = _left(self._budget, statistics)
+        self._show(
+            f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}", force=False
+        )
+
+    def violated(self, broken: Property, violation: Violation, plan: Plan) -> None:
+        """Tell at once what was found, before it is shrunk."""
+        self._clear()
+        click.echo(f"{broken.name} is violated: {violation.evidence}. Shrinking {len(plan.steps)} steps ...", err=True)
+
+    def reduced(self, plan: Plan, replays: int) -> None:
+        """Note a smaller plan."""
+        self._show(f"shrinking: {len(plan.steps)} steps left after {replays} replays", force=False)
+
+    def _show(self, line: str, *, force: bool) -> None:
+        now_s = time.perf_counter()
+        if not force and now_s < self._next_s:
+            return
+        self._next_s = now_s + self._every_s
+        if self._live:
+            click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+            self._shown = True
+        else:
+            click.echo(line, err=True)
+
+    def _clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._shown = False
+
+
+def _left(budget: Budget, statistics: Statistics) -> str:
+    estimates = []
+    if budget.max_time_s is not None:
+        estimates.append(budget.max_time_s - statistics.real_s)
+    if budget.runs is not None and statistics.runs:
+        estimates.append((budget.runs - statistics.runs) * statistics.real_s / statistics.runs)
+    return f", {max(0.0, min(estimates)):.0f} s left" if estimates else ""

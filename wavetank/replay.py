@@ -1,0 +1,83 @@
+"""`wavetank replay`: run a saved failure again, in simulation or on a live target."""
+
+from pathlib import Path
+
+import click
+
+from simulator.campaign import first_difference
+from simulator.errors import DivergenceError, InputError
+from simulator.run import Result
+from simulator.simulated_run import simulate
+from simulator.system import System, load_system
+from simulator.trace import Trace, find_trace, load_trace
+
+__all__ = ["replay"]
+
+LIVE_RUNS_DEFAULT = 5
+
+EPILOG = """
+\b
+Examples:
+  wavetank replay durability-3f9a2c01                          in simulation, to the same hash
+  wavetank replay .wavetank/failures/x/trace.json              a file, from anywhere
+  wavetank replay durability-3f9a2c01 --target target.toml     on real services (wavetank staging up)
+
+\b
+Exit codes: 1 it fails again (live: in at least one run), 0 it does not, 2 could not run or not
+expressible on the target, 3 two replays differ.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("trace", metavar="ID|FILE")
+@click.option("--target", "target_file", type=click.Path(path_type=Path), help="Replay on the deployment described here.")
+@click.option("-n", "runs", type=click.IntRange(min=1), help=f"How many runs  [1; live: {LIVE_RUNS_DEFAULT}]")
+@click.option("--exact", is_flag=True, help="Exit with 3 unless the history is exactly the saved one.")
+def replay(trace: str, target_file: Path | None, runs: int | None, exact: bool) -> int:
+    """Replay the saved failure ID|FILE and say whether the promise is broken again."""
+    path = find_trace(trace)
+    saved = load_trace(path)
+    system = load_system(saved.system).with_defects(saved.defects)
+    click.echo(f"{saved.id}: {saved.broken.property} on {saved.system}, {len(saved.plan.steps)} steps")
+    if target_file is not None:
+        from wavetank.live import replay_live
+
+        return replay_live(system, saved, target_file, runs or LIVE_RUNS_DEFAULT)
+    results = [_replay_once(system, saved) for _ in range(runs or 1)]
+    return _tell(system, saved, results, exact=exact)
+
+
+def _replay_once(system: System, saved: Trace) -> Result:
+    if saved.broken.property not in {each.name for each in system.all_properties()}:
+        raise InputError(
+            f"{saved.system} has no property {saved.broken.property!r} any more. "
+            "Replay with the version of the system that the trace was saved from."
+        )
+    return simulate(system, saved.plan, system.all_properties())
+
+
+def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -> int:
+    result = results[0]
+    same = all(each.history.hash == saved.hash for each in results)
+    if not same and len(results) == 1:
+        results.append(_replay_once(system, saved))
+    for other in results[1:]:
+        if other.history.hash != result.history.hash:
+            raise DivergenceError(first_difference(result, other))
+    violation = result.verdicts[saved.broken.property].violation
+    if same:
+        click.echo(f"the same history, {len(results)} of {len(results)}: hash {saved.hash}")
+    elif exact:
+        raise DivergenceError(f"the replay has hash={result.history.hash}, and the trace hash={saved.hash}.")
+    else:
+        click.echo(
+            f"another history: hash {result.history.hash}, saved {saved.hash}. "
+            "The system or wavetank has changed since the trace was saved."
+        )
+    if violation is None:
+        click.echo(f"{saved.broken.property} holds: this failure is gone")
+        return 0
+    click.echo(f"{saved.broken.property} is violated: {violation.evidence}")
+    for number, line in enumerate(saved.story, 1):
+        click.echo(f"{number:3}. {line}")
+    return 1

@@ -1,0 +1,162 @@
+"""What a campaign found, for people on standard output, and for machines as JSON and JUnit XML."""
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import click
+import msgspec
+
+from simulator.campaign import Budget, Campaign, Tally
+from simulator.property import Expectation, Property
+from simulator.trace import Trace
+
+__all__ = ["as_json", "as_junit", "print_header", "print_result"]
+
+PROFILE = "default"
+
+
+def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...]) -> None:
+    """Say what is about to be done, and with which seed: it is never lost."""
+    limits = [f"{budget.runs} runs" if budget.runs else "", f"{budget.max_time_s:g} s" if budget.max_time_s else ""]
+    planted = f"  defects {', '.join(defects)}" if defects else ""
+    click.echo(f"system  {system}{planted}")
+    click.echo(f"profile {PROFILE}: {' or '.join(filter(None, limits))}, up to {budget.steps} steps each")
+    click.echo(f"seed    {seed}")
+
+
+def print_result(campaign: Campaign, trace: Trace | None) -> None:
+    """Print every property, the figures and, on a violation, its story and how to replay it."""
+    statistics = campaign.statistics
+    click.echo()
+    for each in campaign.properties:
+        click.echo(_property_line(campaign, each))
+    ratio = statistics.simulated_s / statistics.search_s if statistics.search_s else 0.0
+    click.echo(
+        f"\n{statistics.runs} runs, {statistics.steps:,} steps, {statistics.events:,} events: "
+        f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
+    )
+    if campaign.failure is not None and trace is not None:
+        _print_failure(campaign, trace)
+    for each in campaign.unreached() if campaign.failure is None else ():
+        click.echo(f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults.")
+    for each in campaign.unknown() if campaign.failure is None else ():
+        missing = statistics.tallies[each.name].missing
+        click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
+    if campaign.interrupted:
+        click.echo("interrupted; the figures above are those of the runs that ended")
+    elif campaign.exit_code == 0:
+        click.echo("all properties hold")
+
+
+def _property_line(campaign: Campaign, each: Property) -> str:
+    tally = campaign.statistics.tallies[each.name]
+    if campaign.failure is not None and each == campaign.failure.broken:
+        state = "VIOLATED"
+    elif each.expectation is Expectation.SOMETIMES:
+        state = "reached" if tally.held else "NOT REACHED"
+    else:
+        state = "holds" if tally.held else "UNKNOWN"
+    return f"{state:11}  {each.expectation.value:10}  {each.name:20}  {_detail(campaign, each, tally)}"
+
+
+def _detail(campaign: Campaign, each: Property, tally: Tally) -> str:
+    runs = max(1, campaign.statistics.runs)
+    if each.expectation is Expectation.SOMETIMES:
+        return f"in {tally.held} of {campaign.statistics.runs} runs ({100 * tally.held / runs:.0f} %)"
+    examined = ", ".join(f"{count:,} {name}" for name, count in sorted(tally.examined.items()))
+    return f"examined {examined}" if examined else "examined nothing"
+
+
+def _print_failure(campaign: Campaign, trace: Trace) -> None:
+    failure = campaign.failure
+    assert failure is not None
+    click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
+    click.echo(f"evidence: {failure.violation.evidence}")
+    reduction = failure.reduction
+    rest = "" if reduction.complete else "; time ran out before nothing more could be removed"
+    setting = failure.plan.setting
+    click.echo(
+        f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
+        f"{reduction.real_s:.1f} s{rest}. {setting.users} user(s), latency {setting.latency_s * 1000:g} ms:"
+    )
+    for number, line in enumerate(trace.story, 1):
+        click.echo(f"{number:3}. {line}")
+    click.echo(f"\nsaved as {trace.id}, hash {trace.hash}. Replay it")
+    click.echo(f"  in simulation:  wavetank replay {trace.id}")
+    click.echo(f"  live:           wavetank replay {trace.id} --target target.toml   (after wavetank staging up)")
+
+
+def as_json(system: str, campaign: Campaign, trace: Trace | None) -> bytes:
+    """Return the result for machines: one JSON object."""
+    statistics = campaign.statistics
+    body = {
+        "system": system,
+        "profile": PROFILE,
+        "seed": campaign.seed,
+        "exit_code": campaign.exit_code,
+        "interrupted": campaign.interrupted,
+        "runs": statistics.runs,
+        "steps": statistics.steps,
+        "events": statistics.events,
+        "simulated_s": statistics.simulated_s,
+        "real_s": statistics.real_s,
+        "properties": [
+            {
+                "name": each.name,
+                "expectation": each.expectation.value,
+                "state": _property_line(campaign, each).split("  ")[0].strip().lower(),
+                "runs_held": statistics.tallies[each.name].held,
+                "runs_unknown": statistics.tallies[each.name].unknown,
+                "examined": dict(statistics.tallies[each.name].examined),
+            }
+            for each in campaign.properties
+        ],
+        "failure": _failure_json(campaign, trace),
+    }
+    return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
+
+
+def _failure_json(campaign: Campaign, trace: Trace | None) -> object:
+    if campaign.failure is None or trace is None:
+        return None
+    return {
+        "id": trace.id,
+        "property": trace.broken.property,
+        "site": trace.broken.site,
+        "evidence": trace.broken.evidence,
+        "hash": trace.hash,
+        "steps_found": len(campaign.failure.found.steps),
+        "steps": len(trace.plan.steps),
+        "replays": campaign.failure.reduction.replays,
+        "shrink_s": campaign.failure.reduction.real_s,
+        "search_s": campaign.statistics.search_s,
+        "shrunk_completely": campaign.failure.reduction.complete,
+        "story": trace.story,
+    }
+
+
+def as_junit(system: str, campaign: Campaign, trace: Trace | None) -> str:
+    """Return the result as JUnit XML: one test case per property."""
+    suite = ElementTree.Element("testsuite", name=f"wavetank {system}", time=f"{campaign.statistics.real_s:.3f}")
+    counts = {"tests": 0, "failures": 0, "errors": 0}
+    for each in campaign.properties:
+        case = ElementTree.SubElement(suite, "testcase", classname=system, name=each.name)
+        counts["tests"] += 1
+        for kind, message, text in _junit_problems(campaign, each, trace):
+            problem = ElementTree.SubElement(case, kind, message=message)
+            problem.text = text
+            counts[f"{kind}s"] += 1
+    for name, count in counts.items():
+        suite.set(name, str(count))
+    ElementTree.indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+def _junit_problems(campaign: Campaign, each: Property, trace: Trace | None) -> Iterator[tuple[str, str, str]]:
+    if campaign.failure is not None:
+        if each == campaign.failure.broken and trace is not None:
+            yield "failure", trace.broken.evidence, "\n".join((*trace.story, f"seed {campaign.seed}", trace.id))
+    elif each in campaign.unreached():
+        yield "failure", "never reached", f"seed {campaign.seed}"
+    elif each in campaign.unknown():
+        yield "error", "not judged: nothing to examine happened", f"seed {campaign.seed}"

@@ -1,0 +1,140 @@
+"""`wavetank staging`: real Redis, real ClickHouse and the served platform on loopback, ready for live replays."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from models.system import system as chat
+from simulator.errors import EnvironmentFailedError, InputError
+from simulator.history import Value
+from simulator.live.target import Control, Target, load_target
+from wavetank.arguments import defect_option
+
+__all__ = ["staging"]
+
+TARGET = Path("target.toml")
+LOG = Path(".wavetank") / "staging.log"
+UP_WITHIN_S = 60.0
+DOWN_WITHIN_S = 20.0
+
+EPILOG = """
+\b
+Examples:
+  wavetank staging up                                    the platform as it should be
+  wavetank staging up --defect cache-without-user        with a planted bug
+  wavetank replay isolation-3f9a2c01 --target target.toml
+  wavetank staging down
+"""
+
+
+@click.group(epilog=EPILOG)
+def staging() -> None:
+    """Real services on this machine, for replaying failures on."""
+
+
+@staging.command()
+@defect_option
+def up(defects: tuple[str, ...]) -> int:
+    """Start Redis, ClickHouse and the platform, and write target.toml."""
+    chat.with_defects(defects)
+    if TARGET.exists():
+        _refuse_second(defects)
+        return 0
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("wb") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    click.echo("starting Redis, ClickHouse and the platform ...", err=True)
+    try:
+        _wait_up(supervisor)
+    except BaseException:
+        supervisor.terminate()
+        supervisor.wait()
+        raise
+    _print_status(load_target(TARGET))
+    return 0
+
+
+@staging.command()
+def down() -> int:
+    """Stop everything that `up` started."""
+    if not TARGET.exists():
+        click.echo("no staging is up here (no target.toml)")
+        return 0
+    try:
+        control = _control(load_target(TARGET))
+    except EnvironmentFailedError:
+        TARGET.unlink()
+        click.echo("the staging had ended already; removed its target.toml")
+        return 0
+    control.order("stop")
+    control.close()
+    deadline_s = time.monotonic() + DOWN_WITHIN_S
+    while TARGET.exists():
+        if time.monotonic() > deadline_s:
+            raise EnvironmentFailedError(f"the staging did not end within {DOWN_WITHIN_S:g} s. See {LOG}.")
+        time.sleep(0.05)
+    click.echo("staging is down")
+    return 0
+
+
+@staging.command()
+def status() -> int:
+    """Say what runs, where. Exit code 2 when no staging is up."""
+    if not TARGET.exists():
+        click.echo("no staging is up here (no target.toml). Start one with wavetank staging up.")
+        return 2
+    _print_status(load_target(TARGET))
+    return 0
+
+
+def _control(target: Target) -> Control:
+    return Control(target.control.address, target.control.key)
+
+
+def _print_status(target: Target) -> None:
+    control = _control(target)
+    answer = control.order("status")
+    control.close()
+    states = answer["up"]
+    assert isinstance(states, dict)
+    for name, address in target.hosts.items():
+        click.echo(f"{name:12} {address:22} {_word(states.get(name))}")
+    planted = f" with {', '.join(target.defects)}" if target.defects else ""
+    click.echo(f"staging is up{planted}; target.toml describes it")
+
+
+def _word(is_up: Value) -> str:
+    return "up" if is_up else "down"
+
+
+def _refuse_second(defects: tuple[str, ...]) -> None:
+    """A second `up` is welcome when it asks for what is there, and refused when it asks for something else."""
+    target = load_target(TARGET)
+    try:
+        _print_status(target)
+    except EnvironmentFailedError as error:
+        raise EnvironmentFailedError(
+            "target.toml describes a staging that has ended. Run wavetank staging down, then up again."
+        ) from error
+    if sorted(target.defects) != sorted(defects):
+        raise InputError(
+            f"a staging is up with defects={list(target.defects)}, not {list(defects)}. Run wavetank staging down first."
+        )
+
+
+def _wait_up(supervisor: "subprocess.Popen[bytes]") -> None:
+    deadline_s = time.monotonic() + UP_WITHIN_S
+    while not TARGET.exists():
+        if supervisor.poll() is not None or time.monotonic() > deadline_s:
+            last = "\n".join(LOG.read_text(errors="replace").splitlines()[-3:])
+            raise EnvironmentFailedError(f"the staging did not come up; {LOG} ends with:\n{last}")
+        time.sleep(0.05)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
 
 from models.protocol import (
     Ack,
@@ -149,6 +150,9 @@ class ChatClient:
             async with stream, trio.open_nursery() as nursery:
                 await self._talk(stream, nursery)
                 nursery.cancel_scope.cancel()
+        except* LocalProtocolError:
+            # trio-websocket answers a ping that arrives while we close, which wsproto forbids: the connection ends anyhow.
+            pass
         except* (OSError, ConnectionClosed, InvalidFrameError, trio.TooSlowError, trio.BrokenResourceError):
             pass
         return self._was_welcomed

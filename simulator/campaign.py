@@ -11,6 +11,7 @@ from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from simulator.arguments import simplify_arguments
+from simulator.generation import BACKEND
 from simulator.errors import DivergenceError, WavetankError
 from simulator.history import Event
 from simulator.machine import Machine, machine_class
@@ -204,6 +205,7 @@ class Campaign:
             phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
             suppress_health_check=list(hypothesis.HealthCheck),
             print_blob=False,
+            backend=BACKEND,
         )
         # Each search of a campaign has a seed of its own, derived so that one number repeats them all.
         hypothesis.seed(self.seed + 1_000_003 * number)(machine)

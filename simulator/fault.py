@@ -51,6 +51,7 @@ class FaultKind:
     sentence: str
     begin: Callable[[Nemesis, Fault], None]
     end: Callable[[Nemesis, Fault], None] | None
+    one_way: bool = False  # a link is struck in the direction given, and both directions are worth striking
 
 
 def _both_ways(action: Callable[[Nemesis, str, str], None]) -> Callable[[Nemesis, Fault], None]:
@@ -95,6 +96,7 @@ _KINDS = (
         "what {0} sends to {1} is held for {for_s} s",
         lambda n, f: n.block(*f.at),
         lambda n, f: n.unblock(*f.at),
+        one_way=True,
     ),
     FaultKind("reset", 2, "the connections of {0} to {1} are reset", lambda n, f: n.reset(*f.at), None),
     FaultKind(
@@ -117,6 +119,7 @@ _KINDS = (
         "what {0} sends to {1} takes 0.3 s longer, for {for_s} s",
         lambda n, f: n.slow(f.at[0], f.at[1], SLOW_EXTRA_S),
         lambda n, f: n.slow(f.at[0], f.at[1], -SLOW_EXTRA_S),
+        one_way=True,
     ),
 )
 

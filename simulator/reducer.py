@@ -31,8 +31,8 @@ class _OutOfTimeError(Exception):
 class Reducer:
     """Shrinks one failing plan. `fails` replays a candidate and says whether the same property fails at the same site.
 
-    In this order, again and again until nothing helps: fewer steps (delta debugging, Zeller and Hildebrandt, TSE 2002), fewer users, calmer
-    weather, plainer setting, shorter faults and pauses.
+    In this order, again and again until nothing helps: calmer weather, a plainer setting, fewer steps (delta debugging, Zeller and
+    Hildebrandt, TSE 2002), fewer users, shorter faults, shorter pauses.
     """
 
     def __init__(
@@ -67,29 +67,25 @@ class Reducer:
         before = None
         while before != self.best:
             before = self.best
+            # Calm first: what fails in calm weather fails for a reason that survives the deletion of steps.
+            for candidates in (_calm, _plainer_setting):
+                self._take_any(candidates)
             self._remove_steps()
-            for candidates in (
-                _fewer_users,
-                _absorbed,
-                _calmer,
-                _plainer_setting,
-                _milder_faults,
-                _shorter_pauses,
-            ):
+            for candidates in (_fewer_users, _calmer, _milder_faults, _shorter_pauses):
                 self._take_any(candidates)
 
     def _remove_steps(self) -> None:
-        """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
+        """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once.
+
+        The time of what is deleted passes all the same, in the step before it, so that what follows still meets the
+        moment that matters; pauses are shortened afterwards.
+        """
         size = max(1, len(self.best.steps) // 2)
         while True:
             removed = False
             start = len(self.best.steps) - size
             while start > -size:
-                steps = self.best.steps
-                rest = steps[: max(start, 0)] + steps[max(start + size, 0) :]
-                removed |= len(rest) < len(steps) and self._try(
-                    msgspec.structs.replace(self.best, steps=rest)
-                )
+                removed |= any(self._try(each) for each in _without(self.best, max(start, 0), max(start + size, 0)))
                 start -= size
             if size > 1:
                 size //= 2
@@ -122,6 +118,18 @@ def _with_step(plan: Plan, index: int, step: Step) -> Plan:
     return msgspec.structs.replace(plan, steps=(*plan.steps[:index], step, *plan.steps[index + 1 :]))
 
 
+def _without(plan: Plan, start: int, end: int) -> Iterator[Plan]:
+    """Leave out a run of steps: first letting its time pass, then not."""
+    steps, left_out = plan.steps, plan.steps[start:end]
+    if not left_out:
+        return
+    passed_s = round(sum(step.after_s for step in left_out), 6)
+    if start > 0 and passed_s:
+        before = msgspec.structs.replace(steps[start - 1], after_s=round(steps[start - 1].after_s + passed_s, 6))
+        yield Plan(plan.setting, (*steps[: start - 1], before, *steps[end:]))
+    yield Plan(plan.setting, steps[:start] + steps[end:])
+
+
 def _fewer_users(plan: Plan) -> Iterator[Plan]:
     """Rename users so that the first ones are used and no more exist."""
     used = sorted({step.action.user for step in plan.steps if isinstance(step.action, Do)})
@@ -143,19 +151,14 @@ def _fewer_users(plan: Plan) -> Iterator[Plan]:
         )
 
 
-def _absorbed(plan: Plan) -> Iterator[Plan]:
-    """Leave a step out, but let its time pass: the step before takes it, or for the first step nothing does."""
-    for index, step in enumerate(plan.steps):
-        if index > 0 and step.after_s:
-            before = plan.steps[index - 1]
-            merged = msgspec.structs.replace(before, after_s=round(before.after_s + step.after_s, 6))
-            yield Plan(plan.setting, (*plan.steps[: index - 1], merged, *plan.steps[index + 1 :]))
+def _calm(plan: Plan) -> Iterator[Plan]:
+    """Calm every step at once."""
+    if any(step.weather for step in plan.steps):
+        yield Plan(plan.setting, tuple(msgspec.structs.replace(step, weather=0) for step in plan.steps))
 
 
 def _calmer(plan: Plan) -> Iterator[Plan]:
-    """Calm every step at once, then each by itself."""
-    if any(step.weather for step in plan.steps):
-        yield Plan(plan.setting, tuple(msgspec.structs.replace(step, weather=0) for step in plan.steps))
+    """Calm each step by itself."""
     for index, step in enumerate(plan.steps):
         if step.weather:
             yield _with_step(plan, index, msgspec.structs.replace(step, weather=0))

@@ -14,7 +14,8 @@ from simulator.world import World, current_host
 
 __all__ = ["SimulatedRun", "simulate"]
 
-QUIET_POLL_S = 0.25
+QUIET_POLL_MIN_S = 0.25
+QUIET_POLL_MAX_S = 2.0
 
 
 class SimulatedRun(Run):
@@ -87,13 +88,14 @@ class SimulatedRun(Run):
         self.close()
 
     def _wait_quiet(self) -> None:
-        healed_s = self.world.now_s
+        healed_s, poll_s = self.world.now_s, QUIET_POLL_MIN_S
         while pending := self.pending():
             waited_s = self.world.now_s - healed_s
             if waited_s >= self.system.quiet_within_s:
                 self.record_pending(pending, waited_s)
                 return
-            self.world.advance(QUIET_POLL_S)
+            self.world.advance(poll_s)
+            poll_s = min(2 * poll_s, QUIET_POLL_MAX_S)
 
     def _observe_log(self, _logger: Any, _method: str, fields: Any) -> Any:
         """Record what a host logs. One that crashed says nothing any more."""

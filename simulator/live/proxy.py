@@ -255,7 +255,7 @@ class _Link:
 
 
 class Proxy:
-    """A TCP proxy on 127.0.0.1 in front of one upstream, with faults that can be undone.
+    """A TCP proxy on a loopback address in front of one upstream, with faults that can be undone.
 
     Bytes arrive in order or the connection fails. Half-closes and resets are passed on. Each direction of a
     connection keeps back at most BUFFER_BYTES_MAX (and one chunk), then its sender is not read any further.
@@ -266,8 +266,11 @@ class Proxy:
     follows a close of the same side is noticed only by the next send to that side.
     """
 
-    def __init__(self, upstream: tuple[str, int], *, port: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+    ) -> None:
         self.upstream = upstream
+        self.host = host
         self.port = port
         self.connections = 0
         self._lanes = {Direction.TO_UPSTREAM: _Lane(), Direction.TO_CLIENT: _Lane()}
@@ -392,7 +395,7 @@ class Proxy:
         try:
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", self.port))
+            listener.bind((self.host, self.port))
         except OSError as error:
             listener.close()
             cure = "End what listens there, or use port 0."

@@ -4,9 +4,11 @@ Steps are anchored to what the users saw, not to the clock: a step waits until e
 preceded it in simulation has happened for real (or a bound has passed), and then as long as the plan says.
 """
 
+import itertools
+import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ class LiveRun(Run):
     """A run on a deployment, inside a Trio run of its own. Made and driven by `run_live`."""
 
     def __init__(
-        self, system: System, plan: Plan, control: Control, proxies: dict[str, Proxy], nursery: trio.Nursery
+        self, system: System, plan: Plan, control: Control, proxies: Mapping[str, Proxy], nursery: trio.Nursery
     ) -> None:
         begun_s = trio.current_time()
         super().__init__(system, plan.setting, History(lambda: trio.current_time() - begun_s))
@@ -151,45 +153,61 @@ _current_host: ContextVar[str] = ContextVar("wavetank_live_host", default="")
 
 
 class _Names(trio.abc.HostnameResolver):
-    """Resolves the system's host names to real addresses, users' through the proxies of their own."""
+    """Resolves the system's host names: each gets a loopback address of its own, and a proxy that listens there.
 
-    def __init__(self, target: Target, proxies: dict[str, Proxy], entries: Iterable[str]) -> None:
+    So client code runs unchanged: the port is the one it names, whatever the real one is. (To answer with
+    another port would not do: AnyIO keeps the asked one.) A user reaches the system through a proxy of
+    their own.
+    """
+
+    def __init__(self, target: Target, users: Iterable[str], entry: str, nursery: trio.Nursery) -> None:
         self._target = target
-        self._proxies = proxies
-        self._entries = frozenset(entries)
+        self._entry = entry
+        self._nursery = nursery
+        self._addresses = itertools.count(1)
+        self.user_proxies = {user: self._proxy(entry) for user in users}
+        self._started: dict[tuple[str, str, int], Proxy] = {}
+        self._starting = trio.Lock()
 
     async def getaddrinfo(  # type: ignore[override]
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
         name = host.decode() if isinstance(host, bytes) else host
-        proxy = self._proxies.get(_current_host.get()) if name in self._entries else None
-        if proxy is not None:
-            address = ("127.0.0.1", proxy.port)
-        elif name in self._target.hosts:
-            address = self._target.address(name)
-        else:
+        if name not in self._target.hosts:
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name}")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+        user = _current_host.get() if name == self._entry else ""
+        async with self._starting:
+            proxy = self._started.get((user, name, port))
+            if proxy is None:
+                proxy = self.user_proxies.get(user) or self._proxy(name)
+                proxy.port = port
+                await self._nursery.start(proxy.run)
+                self._started[user, name, port] = proxy
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (proxy.host, port))]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         return str(sockaddr[0]), str(sockaddr[1])
+
+    def _proxy(self, host: str) -> Proxy:
+        # The process's own part of 127/8, so that two replays at once do not meet.
+        network = f"127.{100 + os.getpid() % 100}"
+        number = next(self._addresses)
+        return Proxy(self._target.address(host), host=f"{network}.{number // 250}.{number % 250 + 1}")
 
 
 async def run_live(
     system: System, plan: Plan, anchors: Sequence[Seen], target: Target, properties: Iterable[Property]
 ) -> Result:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted."""
-    entries = list(system.topology().successors("user"))
+    entry = next(system.topology().successors("user"))
+    users = [f"user:{user_name(number)}" for number in range(plan.setting.users)]
     control = Control(target.control.address, target.control.key)
     try:
         await trio.to_thread.run_sync(lambda: control.order("reset"))
-        users = [f"user:{user_name(number)}" for number in range(plan.setting.users)]
-        proxies = {user: Proxy(target.address(entries[0])) for user in users}
         async with trio.open_nursery() as nursery:
-            trio.socket.set_custom_hostname_resolver(_Names(target, proxies, entries))
-            for proxy in proxies.values():
-                await nursery.start(proxy.run)
-            run = LiveRun(system, plan, control, proxies, nursery)
+            names = _Names(target, users, entry, nursery)
+            trio.socket.set_custom_hostname_resolver(names)
+            run = LiveRun(system, plan, control, names.user_proxies, nursery)
             for host, path in target.logs.items():
                 nursery.start_soon(run.follow_log, host, Path(path))
             await run.play(plan, anchors)

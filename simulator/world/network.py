@@ -229,7 +229,7 @@ class Network:
         """Return how long a message that is sent now takes over the link."""
         nominal = link.latency_s
         if not self._weather.calm and link.source != link.destination:
-            nominal += nominal * self._weather.jitter()
+            nominal += self._weather.jitter_s(nominal)
         return nominal + link.extra_latency_s
 
     def block(self, link: Link) -> None:

@@ -4,8 +4,9 @@ import random
 
 __all__ = ["Weather"]
 
-JITTER_TYPICAL = 4.0
-JITTER_RARE = 30.0
+JITTER_NOMINAL_LATENCIES = 4.0
+JITTER_RARE_S = 0.1
+"""Less than any time-out of a system worth testing: what breaks things for longer is a fault, and a step."""
 RARE_ONE_IN = 16
 _MASK = (1 << 64) - 1
 
@@ -36,10 +37,9 @@ class Weather:
         self.digest = (self.digest * 1_000_003 + chosen + 1) & _MASK
         return chosen
 
-    def jitter(self) -> float:
-        """Return by how many nominal latencies the next message is late: usually few, now and then many."""
-        if self.calm:
-            return 0.0
+    def jitter_s(self, nominal_s: float) -> float:
+        """Return by how much the next message is late: usually a few nominal latencies, now and then much more."""
         drawn = self._random()
-        rare = int(drawn * 1_000_003) % RARE_ONE_IN == 0
-        return drawn * (JITTER_RARE if rare else JITTER_TYPICAL)
+        if int(drawn * 1_000_003) % RARE_ONE_IN == 0:
+            return drawn * JITTER_RARE_S
+        return drawn * JITTER_NOMINAL_LATENCIES * nominal_s

@@ -65,7 +65,9 @@ def _read_row(text: str, at: int, names: Mapping[str, int], types: Sequence[Colu
 
 
 def _read_name(text: str, at: int) -> tuple[str, int]:
-    if at + 1 < len(text):  # the server's short cut, which words a missing quote differently
+    # The server's short cut for a name without escapes words a missing first quote differently.
+    quote = text.find('"', at + 1)
+    if quote >= 0 and text.find("\\", at + 1, quote) < 0:
         expect(text, at, '"')
     return read_json_string(text, at)
 

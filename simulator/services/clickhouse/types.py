@@ -29,7 +29,7 @@ AFTER_EOF = "Attempt to read after eof"
 DATE_TIME = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9][ T][0-9][0-9]:[0-9][0-9]:[0-9][0-9]")
 DATE = re.compile(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]")
 DIGITS = re.compile(r"[0-9]*")
-SECONDS = re.compile(r"[0-9]{5,10}")
+SECONDS = re.compile(r"[0-9]{5,10}(?=\")")
 JSON_ESCAPES = {ord(c): f"\\u{ord(c):04X}" for c in map(chr, range(0x20))}
 JSON_ESCAPES |= {ord("\b"): "\\b", ord("\f"): "\\f", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 JSON_ESCAPES |= {ord('"'): '\\"', ord("\\"): "\\\\", ord("/"): "\\/", 0x2028: "\\u2028", 0x2029: "\\u2029"}

@@ -1,0 +1,260 @@
+"""The measurements by name: each takes its samples and its references in turns, and yields lines."""
+
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+import trio.testing
+from trio_websocket import serve_websocket
+
+from models.system import QUESTIONS, system
+from scripts import bench_programs as programs
+from scripts.bench_lines import Effort, Line, line, seconds
+from simulator.campaign import Budget, Campaign
+from simulator.errors import EnvironmentFailedError, SystemFailedError
+from simulator.plan import Do, Setting, Step
+from simulator.simulated_run import SimulatedRun
+from simulator.world import World
+
+__all__ = ["MEASUREMENTS", "SIMLOOP_VARIABLE"]
+
+SIMLOOP_VARIABLE: Final = "WAVETANK_BENCH_SIMLOOP"
+PORT = 7
+STORM = 1  # any weather but 0
+
+
+def world(effort: Effort) -> Iterator[Line]:
+    """A world, made and closed; reference: an empty trio.run."""
+
+    async def nothing() -> None:
+        pass
+
+    def open_and_close() -> None:
+        World().close()
+
+    def milliseconds(action: Callable[[], object]) -> float:
+        return 1000 * seconds(action)
+
+    samplers = {
+        "world": partial(milliseconds, open_and_close),
+        "run": partial(milliseconds, partial(trio.run, nothing)),
+    }
+    taken = Effort(repeat=effort.count(300)).in_turns("world", samplers)
+    yield line(
+        "world", "ms", taken["world"], taken["run"], aim=1.0, note="aim: value at most; reference: an empty trio.run"
+    )
+
+
+def switches(effort: Effort) -> Iterator[Line]:
+    """100 tasks that give way 1000 times each, in calm and in stormy weather; reference: plain trio.run."""
+    tasks, checkpoints = 100, effort.count(1000)
+
+    def in_world(weather: int) -> float:
+        with World() as tank:
+            tank.add_host("host")
+            tank.weather.change(weather)
+            program = partial(programs.switch, tasks, checkpoints)
+            return tasks * checkpoints / seconds(lambda: tank.run(program, host="host"))
+
+    def plain() -> float:
+        return tasks * checkpoints / seconds(lambda: trio.run(programs.switch, tasks, checkpoints))
+
+    samplers: dict[str, Callable[[], float]] = {
+        "calm": partial(in_world, 0),
+        "stormy": partial(in_world, STORM),
+        "plain": plain,
+    }
+    taken = effort.in_turns("switches", samplers)
+    note = "aim: ratio at least; reference: trio.run as Trio ships (without Hypothesis's plugin)"
+    yield line("switches-calm", "switches/s", taken["calm"], taken["plain"], aim=0.8, note=note)
+    yield line("switches-stormy", "switches/s", taken["stormy"], taken["plain"], aim=0.45, note=note)
+
+
+def echo(effort: Effort) -> Iterator[Line]:
+    """10 clients with 50 TCP echoes each, 1 to 50 ms away; references: real loopback, and simloop if given."""
+    clients, echoes = 10, effort.count(50)
+    samplers: dict[str, Callable[[], float]] = {
+        "world": lambda: clients * echoes / seconds(partial(_echo_in_world, clients, echoes)),
+        "loopback": lambda: clients * echoes / seconds(partial(trio.run, _echo_for_real, clients, echoes)),
+    }
+    interpreter = os.environ.get(SIMLOOP_VARIABLE)
+    if interpreter:
+        samplers["simloop"] = partial(_echo_in_simloop, interpreter, clients, echoes)
+    taken = effort.in_turns("echo", samplers)
+    yield line(
+        "echo",
+        "echoes/s",
+        taken["world"],
+        taken["loopback"],
+        note="stormy, latency drawn per link and message; reference: the same program on loopback sockets, no latency",
+    )
+    yield line(
+        "echo-simloop",
+        "echoes/s",
+        taken["world"],
+        taken.get("simloop", ()),
+        note=f"reference: scripts/bench_simloop.py run by {interpreter}"
+        if interpreter
+        else f"no reference: `pip install simloop` in a Python 3.12 environment and name it in {SIMLOOP_VARIABLE}",
+    )
+
+
+def _echo_in_world(clients: int, echoes: int) -> None:
+    drawn = random.Random(1)
+    with World(seed=1, latency_s=0.001) as tank:
+        tank.weather.change(STORM)  # adds to the nominal millisecond up to 4 per message, rarely up to 30
+        tank.add_host("server", partial(trio.serve_tcp, programs.echo, PORT))
+        asking = []
+        for number in range(clients):
+            client = f"client{number}"
+            tank.add_host(client)
+            tank.slow(client, "server", drawn.uniform(0.0, 0.045))
+            tank.slow("server", client, drawn.uniform(0.0, 0.045))
+            asking.append(tank.start(partial(programs.ask_echoes, "server", PORT, echoes), host=client))
+        while not all(call.done for call in asking):
+            tank.advance(1.0)
+        for call in asking:
+            call.result()
+
+
+async def _echo_for_real(clients: int, echoes: int) -> None:
+    async with trio.open_nursery() as serving:
+        listeners: list[trio.SocketListener] = await serving.start(
+            partial(trio.serve_tcp, programs.echo, 0, host="127.0.0.1")
+        )
+        port: int = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as asking:
+            for _ in range(clients):
+                asking.start_soon(programs.ask_echoes, "127.0.0.1", port, echoes)
+        serving.cancel_scope.cancel()
+
+
+def _echo_in_simloop(interpreter: str, clients: int, echoes: int) -> float:
+    script = str(Path(__file__).with_name("bench_simloop.py"))
+    try:
+        ran = subprocess.run(
+            [interpreter, script, str(clients), str(echoes)], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise EnvironmentFailedError(f"{SIMLOOP_VARIABLE} names no interpreter that can be run: {error}.") from error
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or [""])[-1]
+        raise EnvironmentFailedError(
+            f"{interpreter}, named by {SIMLOOP_VARIABLE}, could not run the echo under simloop: {last}. "
+            "It needs Python 3.12 and `pip install simloop`."
+        )
+    return float(ran.stdout)
+
+
+def websocket(effort: Effort) -> Iterator[Line]:
+    """500 WebSocket echoes with trio-websocket; reference: real loopback."""
+    echoes = effort.count(500)
+
+    def in_world() -> None:
+        with World() as tank:
+            server = partial(serve_websocket, programs.websocket_echo, None, PORT, ssl_context=None)
+            tank.add_host("server", server)
+            tank.add_host("client")
+            tank.run(partial(programs.ask_websocket_echoes, "server", PORT, echoes), host="client")
+
+    async def for_real() -> None:
+        async with trio.open_nursery() as serving:
+            server = partial(serve_websocket, programs.websocket_echo, "127.0.0.1", 0, ssl_context=None)
+            served = await serving.start(server)
+            await programs.ask_websocket_echoes("127.0.0.1", served.port, echoes)
+            serving.cancel_scope.cancel()
+
+    samplers = {
+        "world": lambda: echoes / seconds(in_world),
+        "loopback": lambda: echoes / seconds(partial(trio.run, for_real)),
+    }
+    taken = effort.in_turns("websocket", samplers)
+    yield line(
+        "websocket",
+        "echoes/s",
+        taken["world"],
+        taken["loopback"],
+        note="calm, one client, latency 1 ms; reference: the same program on loopback sockets",
+    )
+
+
+def timers(effort: Effort) -> Iterator[Line]:
+    """100 tasks that sleep a simulated second 3600 times each; reference: Trio's own MockClock."""
+    tasks, times = 100, effort.count(3600)
+
+    def in_world() -> float:
+        with World() as tank:
+            tank.add_host("host")
+            return seconds(lambda: tank.run(partial(programs.sleep, tasks, times), host="host"))
+
+    def in_mock_clock() -> float:
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        return seconds(lambda: trio.run(programs.sleep, tasks, times, clock=clock))
+
+    samplers = {"world": in_world, "mock": in_mock_clock}
+    taken = effort.in_turns("timers", samplers, repeat=3, warm_up=False)
+    note = "reference: trio.run with trio.testing.MockClock(autojump_threshold=0)"
+    yield line("timers", "s", taken["world"], taken["mock"], note=f"{tasks * times} timers, calm; {note}")
+    speeds = {sampler: [times / sample for sample in samples] for sampler, samples in taken.items()}
+    yield line("timers-speed", "simulated s/s", speeds["world"], speeds["mock"], note=note)
+
+
+def check(effort: Effort) -> Iterator[Line]:
+    """The default check, 40 runs of the chat platform with a fixed seed."""
+    runs, seed = effort.count(40), 7
+    simulated_per_s: list[float] = []
+
+    def campaign() -> float:
+        done = Campaign(system, budget=Budget(runs=runs), seed=seed).run()
+        if done.interrupted:  # a campaign keeps what it has; a measurement has nothing to keep
+            raise KeyboardInterrupt
+        if done.failure is not None or not done.statistics.runs:
+            raise SystemFailedError(
+                f"the check to be measured found a failure, so its speed means nothing. "
+                f"Try: scripts/check --runs {runs} --seed {seed}"
+            )
+        simulated_per_s.append(done.statistics.simulated_s / done.statistics.search_s)
+        return done.statistics.runs / done.statistics.search_s
+
+    taken = effort.in_turns("check", {"check": campaign}, repeat=3)
+    note = "no reference: compare with other figures of this run"
+    yield line("check", "runs/s", taken["check"], note=note)
+    yield line("check-speed", "simulated s/s", simulated_per_s[-len(taken["check"]) :], note=note)
+
+
+def message(effort: Effort) -> Iterator[Line]:
+    """One message through the whole platform: acknowledged, stored, answered, and its analytics written."""
+    asks = effort.count(100)
+
+    def milliseconds(weather: int) -> float:
+        with SimulatedRun(system, Setting()) as run:
+            run.apply(Step(Do("connect", 0), after_s=1.0))
+            steps = [
+                Step(Do("ask", 0, {"question": QUESTIONS[0]}), after_s=0.2, weather=weather * number)
+                for number in range(1, asks + 1)
+            ]
+
+            def ask() -> None:
+                for step in steps:
+                    run.apply(step)
+
+            taken_ms = 1000 * seconds(ask) / asks
+            if pending := run.pending():
+                raise SystemFailedError(f"a message was not through in 0.2 s, so its cost is not known: {pending[0]}.")
+            return taken_ms
+
+    samplers = {"calm": partial(milliseconds, 0), "stormy": partial(milliseconds, STORM)}
+    taken = effort.in_turns("message", samplers)
+    note = "per ask on one connection, latency 1 ms"
+    yield line("message", "ms", taken["calm"], note=f"{note}; calm; no reference")
+    yield line("message-stormy", "ms", taken["stormy"], taken["calm"], note=f"{note}; reference: in calm weather")
+
+
+MEASUREMENTS: Final[dict[str, Callable[[Effort], Iterator[Line]]]] = {
+    each.__name__: each for each in (world, switches, echo, websocket, timers, check, message)
+}

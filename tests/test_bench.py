@@ -1,0 +1,102 @@
+"""The benchmark: what it measures is not judged here, only that it measures, and says so in the agreed form."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+KEYS = ["name", "value", "unit", "reference", "ratio", "aim", "note"]
+REFERENCED = {
+    "world",
+    "switches-calm",
+    "switches-stormy",
+    "echo",
+    "websocket",
+    "timers",
+    "timers-speed",
+    "message-stormy",
+}
+UNREFERENCED = {"echo-simloop", "check", "check-speed", "message"}
+TINY = ("--scale", "0.02", "--repeat", "1")
+
+
+def bench(*arguments: str, simloop: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the benchmark in a process of its own: it times what a fresh interpreter does."""
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "WAVETANK_BENCH_SIMLOOP": simloop},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_figure_is_one_json_line_of_one_shape() -> None:
+    """Whoever compares two runs reads the lines with a program."""
+    ran = bench(*TINY)
+    assert ran.returncode == 0, ran.stderr
+    lines = {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
+    assert set(lines) == REFERENCED | UNREFERENCED
+    for name, line in lines.items():
+        assert list(line) == KEYS
+        assert line["value"] > 0
+        assert line["unit"]
+        assert line["note"]
+        assert (line["reference"] is not None) == (line["ratio"] is not None) == (name in REFERENCED)
+    assert {name: line["aim"] for name, line in lines.items() if line["aim"] is not None} == {
+        "world": 1.0,
+        "switches-calm": 0.8,
+        "switches-stormy": 0.45,
+    }
+    assert "pip install simloop" in lines["echo-simloop"]["note"]
+
+
+def test_only_the_named_measurements_run() -> None:
+    """Whoever makes one thing faster does not wait for the others."""
+    ran = bench("message", *TINY)
+    assert [json.loads(line)["name"] for line in ran.stdout.splitlines()] == ["message", "message-stormy"]
+    assert ran.stderr == "bench: message 0/1\nbench: message 1/1\n"
+
+
+def test_simloop_is_a_reference_when_its_interpreter_is_named(tmp_path: Path) -> None:
+    """simloop needs another Python than the oldest that is supported here, so an interpreter of its own runs it."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text("#!/bin/sh\necho 1000.0\n")
+    interpreter.chmod(0o755)
+    ran = bench("echo", *TINY, simloop=str(interpreter))
+    line = json.loads(ran.stdout.splitlines()[1])
+    assert (line["name"], line["reference"]) == ("echo-simloop", 1000.0)
+    assert line["ratio"] > 0
+
+
+def test_an_interpreter_that_does_not_run_is_one_sentence() -> None:
+    """A wrong path is the user's slip; a traceback would hide it."""
+    ran = bench("echo", *TINY, simloop="/nowhere/python")
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith("bench: WAVETANK_BENCH_SIMLOOP names no interpreter that can be run")
+
+
+def test_an_unknown_measurement_is_one_sentence_and_exit_code_2() -> None:
+    """A slip of the pen is found before minutes of measuring."""
+    ran = bench("echo", "nonsense")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "bench: no measurement named 'nonsense'. Known: world, switches, echo, websocket, timers, check, message.\n"
+    )
+
+
+def test_list_names_every_measurement() -> None:
+    """The names need not be remembered."""
+    ran = bench("--list")
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == [
+        "world",
+        "switches",
+        "echo",
+        "websocket",
+        "timers",
+        "check",
+        "message",
+    ]

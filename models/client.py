@@ -151,7 +151,8 @@ class ChatClient:
                 await self._talk(stream, nursery)
                 nursery.cancel_scope.cancel()
         except* LocalProtocolError:
-            # trio-websocket answers a ping that arrives while we close, which wsproto forbids: the connection ends anyhow.
+            # trio-websocket answers a ping that arrives while we close, which wsproto forbids: the connection
+            # ends anyhow.
             pass
         except* (OSError, ConnectionClosed, InvalidFrameError, trio.TooSlowError, trio.BrokenResourceError):
             pass

@@ -8,18 +8,18 @@ import msgspec
 import trio
 from coredis import Redis
 from hypothesis import strategies as st
-from simulator.services.clickhouse import SimulatedClickHouse
 
 from models.client import ChatClient, Outcome
 from models.config import PlatformConfig
 from models.defects import DEFECTS
 from models.platform import serve
 from models.protocol import Reply, ServerFrame
-from models.streams import BUFFER, WORK
 from models.secret import DEMO_SECRET
+from models.streams import BUFFER, WORK
 from models.tokens import issue
 from properties import PROMISES
 from simulator import Event, Failed, History, Host, Kind, Observer, Property, System, User, operation
+from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.redis import SimulatedRedis
 
 __all__ = ["ChatSystem", "system"]

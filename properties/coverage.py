@@ -38,13 +38,7 @@ def crashed_in_flight(history: Reading) -> bool:
 
 COVERAGE = (
     Property("breaker-opened", Expectation.SOMETIMES, breaker_opened, "a breaker opened"),
-    Property(
-        "fallback-drained", Expectation.SOMETIMES, fallback_drained, "the fallback buffer was used and drained"
-    ),
-    Property(
-        "resumed-with-missed", Expectation.SOMETIMES, resumed_with_missed, "a user resumed with missed replies"
-    ),
-    Property(
-        "crashed-in-flight", Expectation.SOMETIMES, crashed_in_flight, "a host crashed with work in flight"
-    ),
+    Property("fallback-drained", Expectation.SOMETIMES, fallback_drained, "the fallback buffer was used and drained"),
+    Property("resumed-with-missed", Expectation.SOMETIMES, resumed_with_missed, "a user resumed with missed replies"),
+    Property("crashed-in-flight", Expectation.SOMETIMES, crashed_in_flight, "a host crashed with work in flight"),
 )

@@ -5,7 +5,8 @@ from typing import Any
 
 import hypothesis
 import msgspec
-from hypothesis import Phase, strategies as st
+from hypothesis import Phase
+from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from simulator.plan import Do, Plan
@@ -19,11 +20,7 @@ EXAMPLES_MAX = 40
 def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
     """Return the plan with the simplest arguments, as their strategies order them, with which it still fails."""
     declared = system.operations()
-    places = [
-        index
-        for index, step in enumerate(plan.steps)
-        if isinstance(step.action, Do) and step.action.arguments
-    ]
+    places = [index for index, step in enumerate(plan.steps) if isinstance(step.action, Do) and step.action.arguments]
     if not places:
         return plan
 
@@ -50,8 +47,6 @@ def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     try:
-        return filled(
-            hypothesis.find(structure, lambda arguments: fails(filled(arguments)), settings=settings)
-        )
+        return filled(hypothesis.find(structure, lambda arguments: fails(filled(arguments)), settings=settings))
     except NoSuchExample:
         return plan

@@ -11,8 +11,8 @@ from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from simulator.arguments import simplify_arguments
-from simulator.generation import BACKEND
 from simulator.errors import DivergenceError, WavetankError
+from simulator.generation import BACKEND
 from simulator.history import Event
 from simulator.machine import Machine, machine_class
 from simulator.plan import Plan
@@ -93,7 +93,7 @@ class Failure:
         return self.reduction.plan
 
 
-class _Stop(BaseException):  # noqa: N818 - like KeyboardInterrupt, it is no error
+class _Stop(BaseException):
     """Ends Hypothesis's search at once; it lets only base exceptions pass."""
 
 
@@ -163,7 +163,7 @@ class Campaign:
 
     @property
     def exit_code(self) -> int:
-        """0 all hold; 1 a promise is broken or a *sometimes* never reached; 2 nothing could be judged; 130 interrupted."""
+        """0 all hold; 1 a promise is broken or a *sometimes* never reached; 2 nothing was judged; 130 interrupted."""
         if self.failure is not None:
             return 1
         if self.interrupted:
@@ -236,9 +236,7 @@ class Campaign:
         def simplify(smaller: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
             return simplify_arguments(self.system, smaller, still_fails)
 
-        reducer = Reducer(
-            fails, budget_s=self.budget.shrink_s, simplify=simplify, on_progress=self._on_reduce
-        )
+        reducer = Reducer(fails, budget_s=self.budget.shrink_s, simplify=simplify, on_progress=self._on_reduce)
         try:
             reduction = reducer.reduce(plan)
         except KeyboardInterrupt:  # what was reached by now is still the user's failure, and is saved
@@ -264,8 +262,8 @@ def first_difference(one: Result, other: Result) -> str:
             )
     lengths = len(one.history.events), len(other.history.events)
     return (
-        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. events={lengths}; "
-        "as far as both go they are equal except in the scheduler's choices."
+        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
+        f"events={lengths}; as far as both go they are equal except in the scheduler's choices."
     )
 
 

@@ -80,9 +80,7 @@ _KINDS = (
         lambda n, f: n.crash(f.at[0], silently=True),
         lambda n, f: n.restart(f.at[0]),
     ),
-    FaultKind(
-        "freeze", 1, "{0} freezes for {for_s} s", lambda n, f: n.freeze(f.at[0]), lambda n, f: n.thaw(f.at[0])
-    ),
+    FaultKind("freeze", 1, "{0} freezes for {for_s} s", lambda n, f: n.freeze(f.at[0]), lambda n, f: n.thaw(f.at[0])),
     FaultKind(
         "partition",
         2,
@@ -132,7 +130,5 @@ def check_fault(fault: Fault) -> Fault:
     if kind is None:
         raise InputError(f"no fault kind={fault.kind!r}. Known kinds: {', '.join(FAULT_KINDS)}.")
     if len(fault.at) != kind.strikes:
-        raise InputError(
-            f"fault kind={fault.kind!r} strikes {kind.strikes} place(s), not at={list(fault.at)!r}."
-        )
+        raise InputError(f"fault kind={fault.kind!r} strikes {kind.strikes} place(s), not at={list(fault.at)!r}.")
     return fault

@@ -73,8 +73,8 @@ class Operation:
 class History:
     """The record of one run, in the order in which things happened.
 
-    `hash` covers every event with its time, and at each event the scheduler's choices so far (`choices`, a number that folds
-    them): two runs with equal hashes did the same things in the same order for the same reasons.
+    `hash` covers every event with its time, and at each event the scheduler's choices so far (`choices`, a number
+    that folds them): two runs with equal hashes did the same things in the same order for the same reasons.
     """
 
     def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
@@ -111,9 +111,7 @@ class History:
 
     def operations(self, *names: str) -> list[Operation]:
         """All operations (of these names) in the order of their invocation."""
-        completions = {
-            event.operation: event for event in self.events if event.kind in (Kind.OK, Kind.FAIL, Kind.INFO)
-        }
+        completions = {event.operation: event for event in self.events if event.kind in (Kind.OK, Kind.FAIL, Kind.INFO)}
         return [
             Operation(
                 number=event.operation,
@@ -124,9 +122,7 @@ class History:
                 completed=completions.get(event.operation),
             )
             for event in self.events
-            if event.kind is Kind.INVOKE
-            and event.operation is not None
-            and (not names or event.name in names)
+            if event.kind is Kind.INVOKE and event.operation is not None and (not names or event.name in names)
         ]
 
     def observed(self, *names: str) -> list[Event]:
@@ -135,15 +131,11 @@ class History:
 
     def faults(self, *names: str) -> list[Event]:
         """All beginnings and ends of faults (of these kinds), in order; `data["phase"]` is "begin" or "end"."""
-        return [
-            event for event in self.events if event.kind is Kind.FAULT and (not names or event.name in names)
-        ]
+        return [event for event in self.events if event.kind is Kind.FAULT and (not names or event.name in names)]
 
     def marked_at(self, name: str) -> float | None:
         """When the run entered a phase ("heal", "quiet"), or None."""
-        return next(
-            (event.at_s for event in self.events if event.kind is Kind.MARK and event.name == name), None
-        )
+        return next((event.at_s for event in self.events if event.kind is Kind.MARK and event.name == name), None)
 
 
 class Reading:

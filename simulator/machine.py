@@ -57,7 +57,7 @@ class Machine(RuleBasedStateMachine):
         self.run = SimulatedRun(self.system, frame.setting)
 
     def choices(self) -> list[Callable[[st.DataObject], Action]]:
-        """Return what can be done now, each as often as its weight says: operations that make sense, faults, waiting."""
+        """Return what can be done now, each as often as its weight says: sensible operations, faults, waiting."""
         assert self.run is not None
         choices: list[Callable[[st.DataObject], Action]] = []
         for name, declared in self.run.operations.items():
@@ -112,7 +112,7 @@ def weathers() -> st.SearchStrategy[int]:
 
 @st.composite
 def frames(draw: st.DrawFn, system: System) -> _Frame:
-    """Draw what a run is like: users, latency, seed, which faults strike where (swarm testing, Groce et al., ISSTA 2012)."""
+    """Draw what a run is like: users, latency, seed, faults (swarm testing, Groce et al., ISSTA 2012)."""
     setting = Setting(
         users=draw(st.integers(*system.users)),
         latency_s=draw(st.sampled_from(system.latencies_s)),
@@ -123,9 +123,7 @@ def frames(draw: st.DrawFn, system: System) -> _Frame:
         (kind, place) for kind, places in system.possible_faults().items() for place in _with_users(kind, places, users)
     ]
     # Few faults that strike the same places again and again reach deeper states than many that strike once.
-    faults = (
-        draw(st.lists(st.sampled_from(possible), unique=True, max_size=FAULTS_PER_RUN_MAX)) if possible else []
-    )
+    faults = draw(st.lists(st.sampled_from(possible), unique=True, max_size=FAULTS_PER_RUN_MAX)) if possible else []
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
     return _Frame(setting, tuple(faults), weights)
 

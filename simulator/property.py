@@ -42,8 +42,8 @@ class Outcome(enum.Enum):
 class Violation:
     """Evidence that a promise was broken.
 
-    `evidence` is one sentence. `site` names where it shows ("frame", "row"): a failure is the same failure when property and
-    site are.
+    `evidence` is one sentence. `site` names where it shows ("frame", "row"): a failure is the same failure when
+    property and site are.
     """
 
     evidence: str
@@ -75,8 +75,8 @@ class Verdict:
 class Property:
     """A promise: a name, when it must be true, and a pure check over a history.
 
-    The check of an *always* or *eventually* returns None when the promise was kept, else a `Violation`, or a sentence of evidence,
-    or `Unknown`. The check of a *sometimes* returns whether the state was reached.
+    The check of an *always* or *eventually* returns None when the promise was kept, else a `Violation`, or a
+    sentence of evidence, or `Unknown`. The check of a *sometimes* returns whether the state was reached.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The reducer: from a failing plan to its few causes, by replaying smaller plans. It needs no Hypothesis and no luck."""
+"""The reducer: from a failing plan to its few causes, by replaying smaller plans. It needs no Hypothesis, no luck."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 import attrs
 import msgspec
 
-from simulator.fault import FAULT_KINDS
+from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
 
 __all__ = ["Reducer", "Reduction"]
 
-PAUSE_LADDER_S = (0.0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
+PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
+PLAINER_KINDS = {"vanish": "crash", "freeze": "crash", "silence": "partition", "hold": "partition"}
+"""What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
+
+Fails = Callable[[Plan], bool]
 
 
 @attrs.frozen
@@ -29,18 +33,20 @@ class _OutOfTimeError(Exception):
 
 
 class Reducer:
-    """Shrinks one failing plan. `fails` replays a candidate and says whether the same property fails at the same site.
+    """Shrinks one failing plan. `fails` replays a candidate and says whether it fails in the same way.
 
-    In this order, again and again until nothing helps: calmer weather, a plainer setting, fewer steps (delta debugging, Zeller and
-    Hildebrandt, TSE 2002), fewer users, shorter faults, shorter pauses.
+    In this order, again and again until nothing helps: calm weather and a plain setting, fewer steps (delta
+    debugging, Zeller and Hildebrandt, TSE 2002), fewer users, less weather, shorter and plainer faults, shorter
+    pauses. A step that is left out lets its time pass all the same, in the step before it, so that what follows
+    still meets the moment that matters.
     """
 
     def __init__(
         self,
-        fails: Callable[[Plan], bool],
+        fails: Fails,
         *,
         budget_s: float,
-        simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
+        simplify: Callable[[Plan, Fails], Plan] = lambda plan, _fails: plan,
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
         self._fails = fails
@@ -67,42 +73,32 @@ class Reducer:
         before = None
         while before != self.best:
             before = self.best
-            # Calm first: what fails in calm weather fails for a reason that survives the deletion of steps.
-            for candidates in (_calm, _plainer_setting):
-                self._take_any(candidates)
+            for whole in (_calm, _plainer_settings):
+                self._try_first(whole(self.best))
             self._remove_steps()
-            for candidates in (_fewer_users, _calmer, _milder_faults, _shorter_pauses):
-                self._take_any(candidates)
+            self._try_first(_fewer_users(self.best))
+            for at_step in (_calmer, _plainer_kinds, _shorter_faults, _shorter_pauses):
+                for index in range(len(self.best.steps)):
+                    self._try_first(at_step(self.best, index))
 
     def _remove_steps(self) -> None:
-        """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once.
-
-        The time of what is deleted passes all the same, in the step before it, so that what follows still meets the
-        moment that matters; pauses are shortened afterwards.
-        """
+        """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
         size = max(1, len(self.best.steps) // 2)
-        while True:
-            removed = False
-            start = len(self.best.steps) - size
-            while start > -size:
-                removed |= any(self._try(each) for each in _without(self.best, max(start, 0), max(start + size, 0)))
-                start -= size
-            if size > 1:
+        while size:
+            before = len(self.best.steps)
+            for end in range(before, 0, -size):
+                if end <= len(self.best.steps):
+                    self._try_first(_without(self.best, max(0, end - size), end))
+            if size > 1 or len(self.best.steps) == before:
                 size //= 2
-            elif not removed:
+
+    def _try_first(self, candidates: Iterator[Plan]) -> None:
+        """Take the first candidate that still fails, if any does."""
+        for candidate in candidates:
+            if candidate != self.best and self._still_fails(candidate):
+                self.best = candidate
+                self._on_progress(candidate, len(self._seen))
                 return
-
-    def _take_any(self, candidates: Callable[[Plan], Iterator[Plan]]) -> None:
-        """Accept the first candidate that still fails, and start again from it, until none does."""
-        while any(self._try(candidate) for candidate in candidates(self.best)):
-            pass
-
-    def _try(self, candidate: Plan) -> bool:
-        if candidate == self.best or not self._still_fails(candidate):
-            return False
-        self.best = candidate
-        self._on_progress(candidate, len(self._seen))
-        return True
 
     def _still_fails(self, candidate: Plan) -> bool:
         key = msgspec.json.encode(candidate)
@@ -114,83 +110,89 @@ class Reducer:
         return known
 
 
-def _with_step(plan: Plan, index: int, step: Step) -> Plan:
-    return msgspec.structs.replace(plan, steps=(*plan.steps[:index], step, *plan.steps[index + 1 :]))
+# Candidates for the plan as a whole
 
 
-def _without(plan: Plan, start: int, end: int) -> Iterator[Plan]:
-    """Leave out a run of steps: first letting its time pass, then not."""
-    steps, left_out = plan.steps, plan.steps[start:end]
-    if not left_out:
-        return
-    passed_s = round(sum(step.after_s for step in left_out), 6)
-    if start > 0 and passed_s:
-        before = msgspec.structs.replace(steps[start - 1], after_s=round(steps[start - 1].after_s + passed_s, 6))
-        yield Plan(plan.setting, (*steps[: start - 1], before, *steps[end:]))
-    yield Plan(plan.setting, steps[:start] + steps[end:])
+def _calm(plan: Plan) -> Iterator[Plan]:
+    """Calm every step at once: what fails in calm weather fails for a reason that survives other deletions."""
+    yield Plan(plan.setting, tuple(msgspec.structs.replace(step, weather=0) for step in plan.steps))
+
+
+def _plainer_settings(plan: Plan) -> Iterator[Plan]:
+    """Use the default latency and seed."""
+    plain = Setting(users=plan.setting.users)
+    yield Plan(plain, plan.steps)
+    yield Plan(msgspec.structs.replace(plan.setting, seed=plain.seed), plan.steps)
+    yield Plan(msgspec.structs.replace(plan.setting, latency_s=plain.latency_s), plan.steps)
 
 
 def _fewer_users(plan: Plan) -> Iterator[Plan]:
-    """Rename users so that the first ones are used and no more exist."""
+    """Leave out users who do nothing, renaming the others so that the first ones are used; or only the last ones."""
     used = sorted({step.action.user for step in plan.steps if isinstance(step.action, Do)})
     number = {user: index for index, user in enumerate(used)}
 
     def renamed(step: Step) -> Step:
         if not isinstance(step.action, Do):
             return step
-        return msgspec.structs.replace(
-            step, action=msgspec.structs.replace(step.action, user=number[step.action.user])
-        )
+        return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, user=number[step.action.user]))
 
-    users = max(1, len(used))
-    if users < plan.setting.users:
-        setting = msgspec.structs.replace(plan.setting, users=users)
-        yield Plan(setting, tuple(renamed(step) for step in plan.steps))
-        yield msgspec.structs.replace(
-            plan, setting=msgspec.structs.replace(plan.setting, users=max(used, default=0) + 1)
-        )
+    fewest = msgspec.structs.replace(plan.setting, users=max(1, len(used)))
+    yield Plan(fewest, tuple(renamed(step) for step in plan.steps))
+    yield Plan(msgspec.structs.replace(plan.setting, users=max(used, default=0) + 1), plan.steps)
 
 
-def _calm(plan: Plan) -> Iterator[Plan]:
-    """Calm every step at once."""
-    if any(step.weather for step in plan.steps):
-        yield Plan(plan.setting, tuple(msgspec.structs.replace(step, weather=0) for step in plan.steps))
+# Candidates for one step, or a run of steps
 
 
-def _calmer(plan: Plan) -> Iterator[Plan]:
-    """Calm each step by itself."""
-    for index, step in enumerate(plan.steps):
-        if step.weather:
-            yield _with_step(plan, index, msgspec.structs.replace(step, weather=0))
+def _without(plan: Plan, start: int, end: int) -> Iterator[Plan]:
+    """Leave out a run of steps: letting its time pass in the step before; a single step also with its time."""
+    steps = plan.steps
+    passed_s = round(sum(step.after_s for step in steps[start:end]), 6)
+    if start > 0 and passed_s:
+        before = msgspec.structs.replace(steps[start - 1], after_s=round(steps[start - 1].after_s + passed_s, 6))
+        yield Plan(plan.setting, (*steps[: start - 1], before, *steps[end:]))
+    if start == 0 or not passed_s or end - start == 1:
+        yield Plan(plan.setting, steps[:start] + steps[end:])
 
 
-def _plainer_setting(plan: Plan) -> Iterator[Plan]:
-    """Use the default latency and seed."""
-    plain = Setting(users=plan.setting.users)
-    for setting in (
-        plain,
-        msgspec.structs.replace(plan.setting, seed=plain.seed),
-        msgspec.structs.replace(plan.setting, latency_s=plain.latency_s),
-    ):
-        if setting != plan.setting:
-            yield Plan(setting, plan.steps)
+def _calmer(plan: Plan, index: int) -> Iterator[Plan]:
+    """Calm one step."""
+    yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], weather=0))
 
 
-def _milder_faults(plan: Plan) -> Iterator[Plan]:
-    """Let faults last less long."""
-    for index, step in enumerate(plan.steps):
-        if isinstance(step.action, Strike) and FAULT_KINDS[step.action.fault.kind].end is not None:
-            for shorter_s in _below(step.action.fault.for_s):
-                fault = msgspec.structs.replace(step.action.fault, for_s=shorter_s)
-                yield _with_step(plan, index, msgspec.structs.replace(step, action=Strike(fault)))
+def _plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
+    """Replace a fault by a better known one that strikes the same place."""
+    fault = _fault_at(plan, index)
+    if fault is not None and fault.kind in PLAINER_KINDS:
+        yield _with_fault(plan, index, msgspec.structs.replace(fault, kind=PLAINER_KINDS[fault.kind]))
 
 
-def _shorter_pauses(plan: Plan) -> Iterator[Plan]:
-    """Let less time pass after steps."""
-    for index, step in enumerate(plan.steps):
-        for shorter_s in _below(step.after_s):
-            yield _with_step(plan, index, msgspec.structs.replace(step, after_s=shorter_s))
+def _shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:
+    """Let a fault last less long."""
+    fault = _fault_at(plan, index)
+    if fault is not None and FAULT_KINDS[fault.kind].end is not None:
+        for shorter_s in _below(fault.for_s):
+            yield _with_fault(plan, index, msgspec.structs.replace(fault, for_s=shorter_s))
+
+
+def _shorter_pauses(plan: Plan, index: int) -> Iterator[Plan]:
+    """Let less time pass after a step."""
+    for shorter_s in _below(plan.steps[index].after_s):
+        yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], after_s=shorter_s))
 
 
 def _below(seconds: float) -> list[float]:
-    return [each for each in PAUSE_LADDER_S if each < seconds]
+    return [each for each in PAUSES_S if each < seconds]
+
+
+def _fault_at(plan: Plan, index: int) -> Fault | None:
+    action = plan.steps[index].action
+    return action.fault if isinstance(action, Strike) else None
+
+
+def _with_fault(plan: Plan, index: int, fault: Fault) -> Plan:
+    return _with_step(plan, index, msgspec.structs.replace(plan.steps[index], action=Strike(fault)))
+
+
+def _with_step(plan: Plan, index: int, step: Step) -> Plan:
+    return Plan(plan.setting, (*plan.steps[:index], step, *plan.steps[index + 1 :]))

@@ -160,9 +160,7 @@ class Run:
         self.history.record(Kind.INVOKE, f"user:{user.name}", declared.name, arguments, number)
         self._start_counted(user, lambda: self._perform(declared, user, arguments, number))
 
-    async def _perform(
-        self, declared: OperationType, user: User, arguments: Mapping[str, Value], number: int
-    ) -> None:
+    async def _perform(self, declared: OperationType, user: User, arguments: Mapping[str, Value], number: int) -> None:
         """Run one operation, and record how it ended."""
         host = f"user:{user.name}"
         try:

@@ -34,10 +34,10 @@ class Failed(Exception):
 
 @attrs.frozen
 class Host:
-    """A host of a system: its name, the ordinary Trio program that runs on it, and which hosts that program connects to.
+    """A host of a system: its name, the ordinary Trio program that runs on it, and which hosts it connects to.
 
-    `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a simulated service
-    that must forget what was not on its disk.
+    `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a
+    simulated service that must forget what was not on its disk.
     """
 
     name: str
@@ -94,13 +94,18 @@ class OperationType:
 
 
 def operation(
-    *, when: Callable[[User], bool] | None = None, sentence: str = "", weight: int = 1, **arguments: "SearchStrategy[Any]"
+    *,
+    when: Callable[[User], bool] | None = None,
+    sentence: str = "",
+    weight: int = 1,
+    **arguments: "SearchStrategy[Any]",
 ) -> Callable[[F], F]:
     """Make an async method `(self, user, **arguments)` an operation.
 
-    It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold. `when` says, from
-    what the user remembers, whether the operation makes sense now. `sentence` words it in a report, with the
-    arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with others.
+    It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold.
+    `when` says, from what the user remembers, whether the operation makes sense now. `sentence` words it in a
+    report, with the arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with
+    others.
     """
 
     def mark(method: F) -> F:
@@ -178,9 +183,7 @@ class System:
 
     def all_properties(self) -> tuple[Property, ...]:
         """Return every promise: the listed, the methods, and those that every system makes."""
-        members = (
-            (name, getattr(self, name)) for name, member in inspect.getmembers(type(self), inspect.isfunction)
-        )
+        members = ((name, getattr(self, name)) for name, member in inspect.getmembers(type(self), inspect.isfunction))
         methods = (from_method(name, member) for name, member in members)
         return (*self.properties, *(each for each in methods if each is not None), *PROMISES_OF_EVERY_SYSTEM)
 
@@ -230,9 +233,7 @@ def load_system(path: str) -> System:
     """Import a system by "module:object". Raises InputError that says what is missing."""
     module_name, colon, object_name = path.partition(":")
     if not colon or not module_name or not object_name:
-        raise InputError(
-            f"a system is named module:object, not {path!r}. Example: wavetank check my_system:system"
-        )
+        raise InputError(f"a system is named module:object, not {path!r}. Example: wavetank check my_system:system")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -240,11 +241,10 @@ def load_system(path: str) -> System:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
-            raise InputError(
-                f"system {path!r} cannot be imported: {error}. Install what it needs."
-            ) from error
+            raise InputError(f"system {path!r} cannot be imported: {error}. Install what it needs.") from error
         raise InputError(
-            f"no module named {module_name!r} for system {path!r}. Run from the directory that holds it, or set PYTHONPATH."
+            f"no module named {module_name!r} for system {path!r}. "
+            "Run from the directory that holds it, or set PYTHONPATH."
         ) from error
     except Exception as error:
         raise InputError(
@@ -252,9 +252,7 @@ def load_system(path: str) -> System:
         ) from error
     found = getattr(module, object_name, None)
     if found is None:
-        raise InputError(
-            f"module {module_name!r} has no {object_name!r}. Name the System object: {module_name}:system"
-        )
+        raise InputError(f"module {module_name!r} has no {object_name!r}. Name the System object: {module_name}:system")
     if not isinstance(found, System):
         raise InputError(
             f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
@@ -270,7 +268,8 @@ def _known(names: Iterable[str], command: str) -> str:
 def _uncaught(history: Any) -> Violation | None:
     for event in history.observed("uncaught"):
         return Violation(
-            f"{event.data['what']} on {event.host} raised {event.data['error']} at {event.at_s:.3f} s, and nobody handled it",
+            f"{event.data['what']} on {event.host} raised {event.data['error']} at {event.at_s:.3f} s, "
+            "and nobody handled it",
             site=str(event.data["what"]),
         )
     history.operations()
@@ -289,10 +288,6 @@ def _finishes(history: Any) -> Violation | Unknown | None:
 
 
 PROMISES_OF_EVERY_SYSTEM = (
-    Property(
-        "uncaught", Expectation.ALWAYS, _uncaught, "no host and no operation raises what nobody handles"
-    ),
-    Property(
-        "finishes", Expectation.EVENTUALLY, _finishes, "after heal, everything pending finishes in its time"
-    ),
+    Property("uncaught", Expectation.ALWAYS, _uncaught, "no host and no operation raises what nobody handles"),
+    Property("finishes", Expectation.EVENTUALLY, _finishes, "after heal, everything pending finishes in its time"),
 )

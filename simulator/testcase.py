@@ -33,14 +33,12 @@ class CampaignTestCase(TestCase):
             raise KeyboardInterrupt
         if campaign.failure is not None:
             failure = campaign.failure
-            steps = "\n".join(
-                f"{n}. {line}" for n, line in enumerate(tell(type(self).system, failure.plan), 1)
-            )
+            steps = "\n".join(f"{n}. {line}" for n, line in enumerate(tell(type(self).system, failure.plan), 1))
             self.fail(
                 f"{failure.broken.name} is violated: {failure.violation.evidence}\n{steps}\nplan={failure.plan!r}"
             )
-        self.assertFalse(_names(campaign.unreached()), "never reached in any run")
-        self.assertFalse(_names(campaign.unknown()), "no run could judge these: nothing to examine happened")
+        assert not _names(campaign.unreached()), "never reached in any run"
+        assert not _names(campaign.unknown()), "no run could judge these: nothing to examine happened"
 
 
 class MachineFor:
@@ -48,9 +46,7 @@ class MachineFor:
 
     def __init__(self, system: System) -> None:
         name = f"Test{type(system).__name__}"
-        self.TestCase: type[CampaignTestCase] = type(
-            name, (CampaignTestCase,), {"system": system, "__test__": True}
-        )
+        self.TestCase: type[CampaignTestCase] = type(name, (CampaignTestCase,), {"system": system, "__test__": True})
 
 
 def machine_for(system: System) -> MachineFor:

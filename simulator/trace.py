@@ -89,7 +89,7 @@ def save_trace(trace: Trace, directory: Path | None = None) -> Path:
 
 
 def find_trace(name: str) -> Path:
-    """Return the path of a trace by its file name, its ID, or the unambiguous beginning of its ID. Raises InputError."""
+    """Return the path of a trace by its file name, its ID, or the beginning of its ID. Raises InputError."""
     path = Path(name)
     if path.is_file():
         return path
@@ -129,9 +129,7 @@ def load_trace(path: Path) -> Trace:
         )
     expected = body.pop("checksum", None)
     if expected != _checksum(body):
-        raise InputError(
-            f"{path} is damaged: its checksum does not match. Copy it again, or find the failure anew."
-        )
+        raise InputError(f"{path} is damaged: its checksum does not match. Copy it again, or find the failure anew.")
     try:
         return msgspec.convert(body, Trace)
     except msgspec.ValidationError as error:

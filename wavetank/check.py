@@ -93,9 +93,7 @@ def _saved(name: str, system: System, defects: tuple[str, ...], seed: int, failu
         defects=defects,
         seed=seed,
         plan=failure.plan,
-        broken=Broken(
-            property=failure.broken.name, site=failure.violation.site, evidence=failure.violation.evidence
-        ),
+        broken=Broken(property=failure.broken.name, site=failure.violation.site, evidence=failure.violation.evidence),
         hash=failure.result.history.hash,
         simulated_s=failure.result.simulated_s,
         story=tell(system, failure.plan),

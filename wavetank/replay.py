@@ -30,7 +30,9 @@ expressible on the target, 3 two replays differ.
 
 @click.command(epilog=EPILOG)
 @click.argument("trace", metavar="ID|FILE")
-@click.option("--target", "target_file", type=click.Path(path_type=Path), help="Replay on the deployment described here.")
+@click.option(
+    "--target", "target_file", type=click.Path(path_type=Path), help="Replay on the deployment described here."
+)
 @click.option("-n", "runs", type=click.IntRange(min=1), help=f"How many runs  [1; live: {LIVE_RUNS_DEFAULT}]")
 @click.option("--exact", is_flag=True, help="Exit with 3 unless the history is exactly the saved one.")
 def replay(trace: str, target_file: Path | None, runs: int | None, exact: bool) -> int:

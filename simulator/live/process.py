@@ -69,7 +69,12 @@ class ServerProcess:
         with self.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.directory,
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise EnvironmentFailedError(

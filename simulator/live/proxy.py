@@ -266,9 +266,7 @@ class Proxy:
     follows a close of the same side is noticed only by the next send to that side.
     """
 
-    def __init__(
-        self, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
-    ) -> None:
+    def __init__(self, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0) -> None:
         self.upstream = upstream
         self.host = host
         self.port = port
@@ -350,9 +348,7 @@ class Proxy:
             self._lanes[way].is_held = False
         self._wake()
 
-    def delay(
-        self, latency_s: float, *, jitter_s: float = 0.0, direction: Direction = Direction.BOTH
-    ) -> None:
+    def delay(self, latency_s: float, *, jitter_s: float = 0.0, direction: Direction = Direction.BOTH) -> None:
         """Add latency, and up to `jitter_s` more, to every chunk in a direction. `delay(0)` undoes it.
 
         Order is kept, and chunks under way do not wait for each other: only the buffer limits the throughput.
@@ -367,9 +363,7 @@ class Proxy:
         self._wake()
 
     def silence(self) -> None:
-        """Let present connections go dead: bytes are swallowed, no side learns even of the other's close.
-
-        """
+        """Let present connections go dead: bytes are swallowed, no side learns even of the other's close."""
         for link in self._links:
             link.silence()
 

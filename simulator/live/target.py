@@ -69,7 +69,9 @@ def load_target(path: Path) -> Target:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}. `wavetank staging up` writes a good one.") from error
     except msgspec.ValidationError as error:
-        raise InputError(f"{path} does not describe a target: {error}. Compare with what `wavetank staging up` writes.") from error
+        raise InputError(
+            f"{path} does not describe a target: {error}. Compare with what `wavetank staging up` writes."
+        ) from error
 
 
 def inexpressible(plan: Plan, target: Target) -> list[str]:

@@ -62,8 +62,8 @@ class Incarnation:
 class Host:
     """A named place where code runs.
 
-    `main` is an ordinary async function, started afresh by every restart. `on_crash` is called at the instant of a crash, before
-    the tasks are cancelled: whatever it keeps is the host's disk, what it drops was never synced.
+    `main` is an ordinary async function, started afresh by every restart. `on_crash` is called at the instant of
+    a crash, before the tasks are cancelled: whatever it keeps is the host's disk, what it drops was never synced.
     """
 
     name: str

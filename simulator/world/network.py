@@ -1,7 +1,7 @@
 """The simulated network: hosts with addresses, directed links between them, and TCP connections over the links.
 
-TCP semantics hold: the bytes of a connection arrive in order, or the connection fails. Not modelled: bandwidth, loss and
-retransmission timing (a partition keeps bytes back and hands them over when it heals), IPv6, UDP.
+TCP semantics hold: the bytes of a connection arrive in order, or the connection fails. Not modelled: bandwidth,
+loss and retransmission timing (a partition keeps bytes back and hands them over when it heals), IPv6, UDP.
 """
 
 import errno

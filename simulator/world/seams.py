@@ -1,18 +1,22 @@
 """Every touch of Trio's private names, in one place. `tests/world/test_seams.py` fails by name on a Trio that changed.
 
 Trio offers no public hook for the order in which runnable tasks run. Three private ones give total control:
-`runner.runq` is replaced by a queue that yields what we choose; the module-level generator that might reverse a batch is
-held still; `runner.io_manager` is wrapped so that no system call is made while anything is runnable. When nothing
-is, the real one must still be polled: Trio's shutdown wakes itself through a socket.
+`runner.runq` is replaced by a queue that yields what we choose; the module-level generator that might reverse a
+batch is held still; `runner.io_manager` is wrapped so that no system call is made while anything is runnable.
+When nothing is, the real one must still be polled: Trio's shutdown wakes itself through a socket.
 """
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeVar
 
+import outcome
 import trio
-from trio._core import _run as trio_run  # the one private import of the project
+from trio import _threads as trio_threads  # these two are the private imports of the project
+from trio._core import _run as trio_run
 
+from simulator.world.clock import VirtualClock
 from simulator.world.weather import Weather
 
 __all__ = ["RunQueue", "Seams", "TaskPath"]
@@ -25,25 +29,32 @@ class RunQueue(deque[trio.lowlevel.Task]):
     """Trio's queue of runnable tasks, in an order of ours.
 
     In calm weather Trio gets the whole batch, ordered by task path. In any other it gets one task that the weather picked,
-    so that any task can fall behind by any distance; a shuffled batch cannot do that, since each runnable
-    task runs once per batch. Tasks that became runnable together are ordered by path first, because Trio wakes the
-    tasks of a cancelled scope in the order of a set.
+    and after its step the next one, so that any task can fall behind by any distance; a shuffled batch cannot do that,
+    since each runnable task runs once per batch. Tasks that became runnable together are ordered by path first, because
+    Trio wakes the tasks of a cancelled scope in the order of a set.
     """
 
     def __init__(self, weather: Weather, paths: Mapping[trio.lowlevel.Task, TaskPath]) -> None:
         super().__init__()
+        self.steps = 0  # how many tasks were given to Trio
         self._weather = weather
         self._path = paths.__getitem__
         self._ordered = 0  # how many of the leftmost tasks already were in order at the last pick
         self._picked = False
+        self._feeder = _Feeder(self)
 
-    def __iter__(self) -> Iterator[trio.lowlevel.Task]:
-        """Yield Trio's next batch; Trio runs a batch from its end."""
+    @property
+    def stormy(self) -> bool:
+        """Whether tasks are picked one at a time."""
+        return not self._weather.calm
+
+    def pick(self) -> trio.lowlevel.Task:
+        """Remove and return one task, chosen by the weather among all that are runnable."""
+        self.steps += 1
         count = len(self)
-        if count < 2:
-            return super().__iter__()
-        if self._weather.calm:
-            return iter(sorted(super().__iter__(), key=self._path, reverse=True))
+        if count == 1:
+            self._ordered = 0
+            return self.pop()
         arrived = count - self._ordered
         if arrived > 1:
             self.extend(sorted((self.pop() for _ in range(arrived)), key=self._path))
@@ -51,8 +62,18 @@ class RunQueue(deque[trio.lowlevel.Task]):
         task = self[index]
         del self[index]
         self._ordered = count - 1
-        self._picked = True
-        return iter((task,))
+        return task
+
+    def __iter__(self) -> Iterator[trio.lowlevel.Task]:
+        """Yield Trio's next batch; Trio runs a batch from its end."""
+        count = len(self)
+        if not self._weather.calm and count:
+            self._picked = True
+            self._feeder.start()
+            return iter((self.pick(),))
+        self._feeder.stop()
+        self.steps += count
+        return iter(sorted(super().__iter__(), key=self._path, reverse=True)) if count > 1 else super().__iter__()
 
     def clear(self) -> None:
         """Forget what the last batch took."""
@@ -61,6 +82,47 @@ class RunQueue(deque[trio.lowlevel.Task]):
         else:
             super().clear()
             self._ordered = 0
+
+
+class _Feeder(trio.abc.Instrument):
+    """Adds the next picked task to the batch that Trio is running, so that a pick does not cost a turn of Trio's whole loop.
+
+    Trio hands the batch's own list to its generator's `shuffle`, if told to order batches: that is how it gets here. After
+    `STEPS_PER_TURN` steps Trio turns nevertheless, since deadlines that have passed already are noticed only there.
+    """
+
+    STEPS_PER_TURN = 32
+
+    def __init__(self, queue: RunQueue) -> None:
+        self._queue = queue
+        self._active = False
+        self._batch: list[trio.lowlevel.Task] = []
+        self._left = 0
+
+    def start(self) -> None:
+        self._left = self.STEPS_PER_TURN
+        if not self._active:
+            self._active = True
+            trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+            trio_run._r = self  # type: ignore[assignment]
+            trio.lowlevel.add_instrument(self)
+
+    def stop(self) -> None:
+        if self._active:
+            self._active = False
+            trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
+            trio_run._r = _StillRandom()  # type: ignore[assignment]
+            trio.lowlevel.remove_instrument(self)
+
+    def shuffle(self, batch: list[trio.lowlevel.Task]) -> None:
+        """Keep the batch that is about to run."""
+        self._batch = batch
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        queue = self._queue
+        if queue and self._left and queue.stormy:
+            self._left -= 1
+            self._batch.append(queue.pick())
 
 
 class _StillRandom:
@@ -74,14 +136,15 @@ class _StillRandom:
 
 
 class _QuietIO:
-    """Trio's I/O manager, asked for real events only when nothing is runnable."""
+    """Trio's I/O manager, asked for real events only when nothing is runnable, or a callback from outside of tasks waits."""
 
-    def __init__(self, real: Any, queue: RunQueue) -> None:
+    def __init__(self, real: Any, queue: RunQueue, callbacks: Sized) -> None:
         self._real = real
         self._queue = queue
+        self._callbacks = callbacks
 
     def get_events(self, timeout: float) -> Sequence[object]:
-        if self._queue:
+        if self._queue and not self._callbacks:
             return ()
         events: Sequence[object] = self._real.get_events(timeout)
         return events
@@ -94,10 +157,9 @@ class _QuietIO:
         return getattr(self._real, name)
 
 
-async def _run_inline(sync_fn: Callable[..., T], *args: object, **_options: object) -> T:
-    """Stand in for `trio.to_thread.run_sync`: a world has no threads, whose timing nobody controls."""
-    await trio.lowlevel.checkpoint()
-    return sync_fn(*args)
+def _start_inline(function: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], _name: object = None) -> None:
+    """Stand in for the start of a thread: a world has none, since nobody controls their timing."""
+    deliver(outcome.capture(function))
 
 
 class Seams:
@@ -107,21 +169,39 @@ class Seams:
         """Change the module-level names."""
         self._random = trio_run._r
         self._sorted_batches = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
-        self._to_thread = trio.to_thread.run_sync
+        self._start_thread = trio_threads.start_thread_soon
         trio_run._r = _StillRandom()  # type: ignore[assignment]
         # Importing Hypothesis sets this flag through Trio's plugin entry point; our queue orders batches itself.
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
-        trio.to_thread.run_sync = _run_inline  # type: ignore[assignment]
+        # Not `trio.to_thread.run_sync`: AnyIO imports that by name, and would bypass ours, or keep it for good.
+        trio_threads.start_thread_soon = _start_inline
 
-    def attach(self, queue: RunQueue) -> None:
+    def attach(self, queue: RunQueue, clock: VirtualClock) -> None:
         """Give the running runner our queue; called on the host side of the guest run, between two ticks."""
         runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+        entries = runner.entry_queue
         queue.extend(runner.runq)
         runner.runq = queue
-        runner.io_manager = _QuietIO(runner.io_manager, queue)  # type: ignore[assignment]
+        runner.io_manager = _QuietIO(runner.io_manager, queue, entries.queue)  # type: ignore[assignment]
+
+        def before_jump() -> float | None:
+            if entries.size():
+                return 0  # their wake-up is a real socket, which is polled before time moves
+            if runner.waiting_for_idle and runner.waiting_for_idle.keys()[0][0] == 0:
+                return 1e-9  # more than the cushion of 0 that they asked for: Trio wakes them instead of waiting
+            return None
+
+        clock.before_jump = before_jump
+
+    def abandon(self, tick: Callable[[], object]) -> None:
+        """End a run whose tasks refuse to end: Trio forgets them, and can run again."""
+        guest = tick.__self__  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # Trio warns of what is done here on purpose
+            guest.unrolled_run_gen.close()
 
     def remove(self) -> None:
         """Give back what `install` changed."""
         trio_run._r = self._random
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = self._sorted_batches  # type: ignore[misc]
-        trio.to_thread.run_sync = self._to_thread
+        trio_threads.start_thread_soon = self._start_thread

@@ -77,8 +77,9 @@ class _Names(trio.abc.Instrument):
 class World:
     """One deterministic run of Trio, standing still between two calls.
 
-    Nothing outside moves while the world does: no thread, no real clock, no real socket. One world lives at a time in a process, because
-    wall clock and randomness are the process's own. Use as a context manager, or call `close`.
+    Nothing outside moves while the world does: no thread, no real clock, no real socket. One world lives at a
+    time in a process, because wall clock and randomness are the process's own. Use as a context manager, or call
+    `close`.
     """
 
     def __init__(self, *, seed: int = 0, latency_s: float = 0.001) -> None:

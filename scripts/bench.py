@@ -18,7 +18,7 @@ from simulator.errors import InputError, WavetankError
 EPILOG = f"""
 \b
 Each line: name, value, unit, reference, ratio, aim, note.
-  reference  the same work without the simulation, measured in turns with it
+  reference  what the note says, mostly the same work without the simulation, measured in turns with it
   ratio      the median of value / reference over the pairs; on a shared machine it is what counts
   aim        what the note says it is about: the value or the ratio
 

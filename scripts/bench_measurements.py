@@ -61,18 +61,24 @@ def switches(effort: Effort) -> Iterator[Line]:
             program = partial(programs.switch, tasks, checkpoints)
             return tasks * checkpoints / seconds(lambda: tank.run(program, host="host"))
 
-    def plain() -> float:
-        return tasks * checkpoints / seconds(lambda: trio.run(programs.switch, tasks, checkpoints))
-
     samplers: dict[str, Callable[[], float]] = {
         "calm": partial(in_world, 0),
         "stormy": partial(in_world, STORM),
-        "plain": plain,
+        "plain": partial(_plain_switches_per_s, tasks, checkpoints),
     }
     taken = effort.in_turns("switches", samplers)
     note = "aim: ratio at least; reference: trio.run as Trio ships (without Hypothesis's plugin)"
     yield line("switches-calm", "switches/s", taken["calm"], taken["plain"], aim=0.8, note=note)
     yield line("switches-stormy", "switches/s", taken["stormy"], taken["plain"], aim=0.45, note=note)
+
+
+def _plain_switches_per_s(tasks: int, checkpoints: int) -> float:
+    return tasks * checkpoints / seconds(lambda: trio.run(programs.switch, tasks, checkpoints))
+
+
+def _machine_speed() -> float:
+    """Thousands of plain switches per second: the yardstick of what has no counterpart outside the simulation."""
+    return _plain_switches_per_s(100, 200) / 1000
 
 
 def echo(effort: Effort) -> Iterator[Line]:
@@ -221,10 +227,11 @@ def check(effort: Effort) -> Iterator[Line]:
         simulated_per_s.append(done.statistics.simulated_s / done.statistics.search_s)
         return done.statistics.runs / done.statistics.search_s
 
-    taken = effort.in_turns("check", {"check": campaign}, repeat=3)
-    note = "no reference: compare with other figures of this run"
-    yield line("check", "runs/s", taken["check"], note=note)
-    yield line("check-speed", "simulated s/s", simulated_per_s[-len(taken["check"]) :], note=note)
+    taken = effort.in_turns("check", {"check": campaign, "machine": _machine_speed}, repeat=3)
+    note = "reference: thousands of plain trio.run switches per second, so that machines and moments can be compared"
+    yield line("check", "runs/s", taken["check"], taken["machine"], note=note)
+    counted = simulated_per_s[-len(taken["check"]) :]  # without the warm-up
+    yield line("check-speed", "simulated s/s", counted, taken["machine"], note=note)
 
 
 def message(effort: Effort) -> Iterator[Line]:
@@ -248,10 +255,15 @@ def message(effort: Effort) -> Iterator[Line]:
                 raise SystemFailedError(f"a message was not through in 0.2 s, so its cost is not known: {pending[0]}.")
             return taken_ms
 
-    samplers = {"calm": partial(milliseconds, 0), "stormy": partial(milliseconds, STORM)}
+    samplers: dict[str, Callable[[], float]] = {
+        "calm": partial(milliseconds, 0),
+        "stormy": partial(milliseconds, STORM),
+        "switches": lambda: 1000 / _machine_speed(),  # ms for a thousand
+    }
     taken = effort.in_turns("message", samplers)
     note = "per ask on one connection, latency 1 ms"
-    yield line("message", "ms", taken["calm"], note=f"{note}; calm; no reference")
+    switching = "reference: a thousand plain trio.run switches"
+    yield line("message", "ms", taken["calm"], taken["switches"], note=f"{note}, calm; {switching}")
     yield line("message-stormy", "ms", taken["stormy"], taken["calm"], note=f"{note}; reference: in calm weather")
 
 

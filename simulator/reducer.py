@@ -12,7 +12,7 @@ from simulator.plan import Do, Plan, Setting, Step, Strike
 __all__ = ["Reducer", "Reduction"]
 
 PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
-PLAINER_KINDS = {"vanish": "crash", "freeze": "crash", "silence": "partition", "hold": "partition"}
+PLAINER_KINDS = {"vanish": "crash", "freeze": "crash", "silence": "partition", "hold": "partition", "slow": "partition"}
 """What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
 
 Fails = Callable[[Plan], bool]
@@ -171,7 +171,7 @@ def _shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:
     """Let a fault last less long."""
     fault = _fault_at(plan, index)
     if fault is not None and FAULT_KINDS[fault.kind].end is not None:
-        for shorter_s in _below(fault.for_s):
+        for shorter_s in _below(fault.for_s)[1:]:  # a fault that lasts no time at all is hard to believe in
             yield _with_fault(plan, index, msgspec.structs.replace(fault, for_s=shorter_s))
 
 

@@ -16,9 +16,12 @@ REFERENCED = {
     "websocket",
     "timers",
     "timers-speed",
+    "check",
+    "check-speed",
+    "message",
     "message-stormy",
 }
-UNREFERENCED = {"echo-simloop", "check", "check-speed", "message"}
+UNREFERENCED = {"echo-simloop"}
 TINY = ("--scale", "0.02", "--repeat", "1")
 
 

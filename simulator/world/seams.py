@@ -41,7 +41,7 @@ class RunQueue(deque[trio.lowlevel.Task]):
         self._path = paths.__getitem__
         self._ordered = 0  # how many of the leftmost tasks already were in order at the last pick
         self._picked = False
-        self._feeder = _Feeder(self)
+        self.feeder = Feeder(self)
 
     @property
     def stormy(self) -> bool:
@@ -69,9 +69,9 @@ class RunQueue(deque[trio.lowlevel.Task]):
         count = len(self)
         if not self._weather.calm and count:
             self._picked = True
-            self._feeder.start()
+            self.feeder.start()
             return iter((self.pick(),))
-        self._feeder.stop()
+        self.feeder.stop()
         self.steps += count
         return iter(sorted(super().__iter__(), key=self._path, reverse=True)) if count > 1 else super().__iter__()
 
@@ -84,11 +84,11 @@ class RunQueue(deque[trio.lowlevel.Task]):
             self._ordered = 0
 
 
-class _Feeder(trio.abc.Instrument):
+class Feeder(trio.abc.Instrument):
     """Adds the next picked task to the batch that Trio is running, so that a pick does not cost a turn of Trio's whole loop.
 
-    Trio hands the batch's own list to its generator's `shuffle`, if told to order batches: that is how it gets here. After
-    `STEPS_PER_TURN` steps Trio turns nevertheless, since deadlines that have passed already are noticed only there.
+    It stands in for Trio's scheduling randomness, because Trio, when told to shuffle, hands it the very list that it will
+    run. After `STEPS_PER_TURN` steps Trio turns nevertheless: only there it sees deadlines that were set in the past.
     """
 
     STEPS_PER_TURN = 32
@@ -104,18 +104,18 @@ class _Feeder(trio.abc.Instrument):
         if not self._active:
             self._active = True
             trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-            trio_run._r = self  # type: ignore[assignment]
             trio.lowlevel.add_instrument(self)
 
     def stop(self) -> None:
         if self._active:
             self._active = False
             trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
-            trio_run._r = _StillRandom()  # type: ignore[assignment]
             trio.lowlevel.remove_instrument(self)
 
+    def random(self) -> float:
+        return 1.0  # never reverse a batch
+
     def shuffle(self, batch: list[trio.lowlevel.Task]) -> None:
-        """Keep the batch that is about to run."""
         self._batch = batch
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -123,16 +123,6 @@ class _Feeder(trio.abc.Instrument):
         if queue and self._left and queue.stormy:
             self._left -= 1
             self._batch.append(queue.pick())
-
-
-class _StillRandom:
-    """Stands in for Trio's scheduling randomness: never reverses a batch, never shuffles one."""
-
-    def random(self) -> float:
-        return 1.0
-
-    def shuffle(self, batch: list[object]) -> None:
-        """Leave the batch as it is."""
 
 
 class _QuietIO:
@@ -165,21 +155,24 @@ def _start_inline(function: Callable[[], T], deliver: Callable[[outcome.Outcome[
 class Seams:
     """What is changed in Trio while a world lives. `install` before its run starts, `attach` inside it, then `remove`."""
 
+    def __init__(self, queue: RunQueue) -> None:
+        self._queue = queue
+
     def install(self) -> None:
         """Change the module-level names."""
         self._random = trio_run._r
         self._sorted_batches = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
         self._start_thread = trio_threads.start_thread_soon
-        trio_run._r = _StillRandom()  # type: ignore[assignment]
+        trio_run._r = self._queue.feeder  # type: ignore[assignment]
         # Importing Hypothesis sets this flag through Trio's plugin entry point; our queue orders batches itself.
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
         # Not `trio.to_thread.run_sync`: AnyIO imports that by name, and would bypass ours, or keep it for good.
         trio_threads.start_thread_soon = _start_inline
 
-    def attach(self, queue: RunQueue, clock: VirtualClock) -> None:
+    def attach(self, clock: VirtualClock) -> None:
         """Give the running runner our queue; called on the host side of the guest run, between two ticks."""
         runner = trio_run.GLOBAL_RUN_CONTEXT.runner
-        entries = runner.entry_queue
+        queue, entries = self._queue, runner.entry_queue
         queue.extend(runner.runq)
         runner.runq = queue
         runner.io_manager = _QuietIO(runner.io_manager, queue, entries.queue)  # type: ignore[assignment]

@@ -71,7 +71,7 @@ class _Names(trio.abc.Instrument):
         self.paths[task] = (*base, number)
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
-        self.paths.pop(task, None)
+        self._children.pop(self.paths.pop(task), None)
 
 
 class World:
@@ -92,10 +92,10 @@ class World:
         self.hosts: dict[str, Host] = {}
         self.failures: list[tuple[str, str]] = []
         self.on_failure: Callable[[str, str], None] = lambda host, error: self.failures.append((host, error))
-        self._seams = Seams()
         self._chance = Chance(seed)
         self._names = _Names()
         self._queue = RunQueue(self.weather, self._names.paths)
+        self._seams = Seams(self._queue)
         self._ticks: deque[Callable[[], object]] = deque()
         self._ended: outcome.Outcome[None] | None = None
         self._interrupted = False
@@ -125,20 +125,24 @@ class World:
         return started.result()
 
     def start(self, call: Callable[[], Awaitable[T]], *, host: str, name: str = "call") -> Call[T]:
-        """Start an async function on a host; it goes on whenever time passes."""
-        place = self.hosts[host]
-        incarnation = place.incarnation
-        assert incarnation is not None and incarnation.nursery is not None, f"host {host!r} is not running"
+        """Start an async function on a host; it goes on whenever time passes. On a host that is down it dies at once."""
+        incarnation = self.hosts[host].incarnation
+        assert incarnation is not None
         handle: Call[T] = Call()
 
         async def body() -> None:
             incarnation.adopt_task()  # a task started from outside inherits nobody's context
-            try:
-                handle._outcome = await outcome.acapture(call)
-            finally:
-                if handle._outcome is None:
-                    handle._outcome = outcome.Error(ConnectionAbortedError(f"host {host} went down"))
+            result = await outcome.acapture(call) if incarnation.alive else died
+            # What a dead host still returns or raises, its own cancellation above all, is seen by nobody.
+            handle._outcome = result if incarnation.alive else died
 
+        died = outcome.Error(ConnectionAbortedError(f"host {host} went down"))
+        if not incarnation.alive:
+            handle._outcome = died
+            return handle
+        if incarnation.nursery is None:  # restarted while the world stood still at this very instant
+            self._settle()
+        assert incarnation.nursery is not None
         incarnation.nursery.start_soon(body, name=name)
         return handle
 
@@ -286,7 +290,7 @@ class World:
             clock=self.clock,
             instruments=[self._names],
         )
-        self._seams.attach(self._queue)
+        self._seams.attach(self.clock)
         self._pump(0.0, None)
 
     async def _main(self) -> None:
@@ -331,21 +335,20 @@ class World:
         clock, ticks = self.clock, self._ticks
         clock.horizon_s = horizon_s
         clock.idle = False
-        steps, step_s = 0, clock.now_s
+        steps_max, step_s = self._queue.steps + STEPS_WITHOUT_TIME_MAX, clock.now_s
         self._pumping = True
         try:
             while not clock.idle and ticks:
                 if call is not None and call._outcome is not None:
                     return
                 ticks.popleft()()
-                steps += 1
-                if steps > STEPS_WITHOUT_TIME_MAX:
+                if self._queue.steps > steps_max:
                     if clock.now_s == step_s:
                         raise SystemFailedError(
-                            f"the system spins: {steps} task steps and no simulated time passed. "
+                            f"the system spins: {STEPS_WITHOUT_TIME_MAX} task steps and no simulated time passed. "
                             + self.who_waits()
                         )
-                    steps, step_s = 0, clock.now_s
+                    steps_max, step_s = self._queue.steps + STEPS_WITHOUT_TIME_MAX, clock.now_s
                 if self._interrupted:
                     self._interrupted = False
                     raise KeyboardInterrupt

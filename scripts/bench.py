@@ -63,7 +63,7 @@ def bench(names: tuple[str, ...], listing: bool, repeat: int | None, scale: floa
 def main() -> None:
     """Run the command; whatever is the user's or the environment's fault is one sentence and exit code 2."""
     try:
-        bench(standalone_mode=False)
+        bench(prog_name="scripts/bench", standalone_mode=False)
     except WavetankError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from simulator.plan import Do, Plan
+from simulator.plan import Do, Plan, as_kept
 from simulator.system import System
 
 __all__ = ["simplify_arguments"]
@@ -27,7 +27,7 @@ def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]
     def filled(arguments: Sequence[dict[str, Any]]) -> Plan:
         steps = list(plan.steps)
         for index, chosen in zip(places, arguments, strict=True):
-            action = msgspec.structs.replace(steps[index].action, arguments=chosen)
+            action = msgspec.structs.replace(steps[index].action, arguments=as_kept(chosen))
             steps[index] = msgspec.structs.replace(steps[index], action=action)
         return msgspec.structs.replace(plan, steps=tuple(steps))
 

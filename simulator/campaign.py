@@ -24,7 +24,7 @@ from simulator.system import System
 
 __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
 
-RUNS_DEFAULT = 100
+RUNS_DEFAULT = 150
 STEPS_DEFAULT = 30
 SHRINK_BUDGET_S = 10.0
 RUNS_PER_SEARCH = 200
@@ -114,6 +114,7 @@ class Campaign:
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
+        system.check_declared()
         self.system = system
         self.properties = system.chosen_properties(properties)
         self.statistics = Statistics({each.name: Tally() for each in self.properties})

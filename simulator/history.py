@@ -1,5 +1,6 @@
 """The history of a run: an append-only record of operations, observations, faults and marks, with a hash chain."""
 
+import copy
 import enum
 import hashlib
 from collections import Counter
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import attrs
 import msgspec
 
+from simulator.errors import InputError
+
 __all__ = ["Event", "History", "Kind", "Operation", "Reading", "Value"]
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 else:
     Value = Any  # msgspec reads annotations at run time and cannot follow an alias that names itself
 T = TypeVar("T")
+_MUTABLE = (list, dict)
 
 
 class Kind(enum.Enum):
@@ -97,11 +101,19 @@ class History:
         data: Mapping[str, Value] | None = None,
         operation: int | None = None,
     ) -> Event:
-        """Append one event."""
-        event = Event(len(self.events), round(self._now(), 6), kind, host, name, data or {}, operation)
+        """Append one event, with the data as they are now. Raises InputError for data that JSON cannot hold."""
+        # A copy, because whoever reported a list may go on changing it, and the past must not change with it.
+        kept = {key: copy.deepcopy(value) if type(value) in _MUTABLE else value for key, value in (data or {}).items()}
+        event = Event(len(self.events), round(self._now(), 6), kind, host, name, kept, operation)
+        fields = (event.at_s, kind.value, host, name, kept, operation, self._choices())
+        try:
+            encoded = msgspec.json.encode(fields, order="deterministic")
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the data of {name!r} on host={host!r} are not such as JSON can hold: {error}."
+            ) from error
+        self._chain.update(encoded)
         self.events.append(event)
-        fields = (event.at_s, kind.value, host, name, event.data, operation, self._choices())
-        self._chain.update(msgspec.json.encode(fields, order="deterministic"))
         return event
 
     def next_operation(self) -> int:

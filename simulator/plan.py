@@ -1,13 +1,15 @@
 """Plans: what is done to a system, as data that can be stored, replayed and made smaller."""
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
+from simulator.errors import InputError
 from simulator.fault import Fault
 from simulator.history import Value
 
-__all__ = ["Action", "Do", "Plan", "Setting", "Step", "Strike", "Wait"]
+__all__ = ["Action", "Do", "Plan", "Setting", "Step", "Strike", "Wait", "as_kept"]
 
 
 class Do(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="do"):
@@ -16,6 +18,17 @@ class Do(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="act
     operation: str
     user: int
     arguments: dict[str, Value] = {}
+
+
+def as_kept(arguments: Mapping[str, object]) -> dict[str, Value]:
+    """Return drawn arguments as a trace gives them back, a tuple as a list: what is searched with is what is replayed.
+
+    Raises InputError for what JSON cannot hold.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(arguments), type=dict[str, Any])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"arguments of an operation are not such as JSON can hold: {error}.") from error
 
 
 class Strike(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="strike"):

@@ -1,11 +1,13 @@
 """Properties: promises as values. Each reads a history and says holds, violated with evidence, or unknown."""
 
 import enum
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import attrs
 
+from simulator.errors import InputError, SystemFailedError, WavetankError
 from simulator.history import History, Reading
 
 __all__ = [
@@ -87,19 +89,36 @@ class Property:
     def judge(self, history: History) -> Verdict:
         """Judge one history. A promise for which nothing was examined is unknown, never kept."""
         reading = Reading(history)
-        finding = self.check(reading)
+        finding = self._finding(reading)
         examined = dict(sorted(reading.examined.items()))
+        if isinstance(finding, Unknown):
+            return Verdict(Outcome.UNKNOWN, examined, missing=finding.missing)
         if self.expectation is Expectation.SOMETIMES:
             return Verdict(Outcome.HOLDS if finding else Outcome.UNKNOWN, examined)
         if isinstance(finding, str):
             finding = Violation(finding)
         if isinstance(finding, Violation):
             return Verdict(Outcome.VIOLATED, examined, violation=finding)
-        if isinstance(finding, Unknown):
-            return Verdict(Outcome.UNKNOWN, examined, missing=finding.missing)
+        if finding is not None:  # neither True nor False says what it means, and a silent pass would be the worst guess
+            raise InputError(
+                f"property {self.name!r} returned {finding!r}. Return None when the promise was kept, else a sentence "
+                "of evidence, a Violation or Unknown."
+            )
         if not examined:
             return Verdict(Outcome.UNKNOWN, examined, missing="nothing to examine happened")
         return Verdict(Outcome.HOLDS, examined)
+
+    def _finding(self, reading: Reading) -> Finding:
+        try:
+            return self.check(reading)
+        except WavetankError:
+            raise
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise SystemFailedError(
+                f"property {self.name!r} could not judge a history: {type(error).__name__}: {error} "
+                f"in {last.name}, {last.filename}:{last.lineno}. A check returns its finding and raises nothing."
+            ) from error
 
 
 _MARK = "__wavetank_expectation__"

@@ -1,7 +1,7 @@
 """The reducer: from a failing plan to its few causes, by replaying smaller plans. It needs no Hypothesis, no luck."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 import msgspec
@@ -76,6 +76,7 @@ class Reducer:
             for whole in (_calm, _plainer_settings):
                 self._try_first(whole(self.best))
             self._remove_steps()
+            self._try_first(_merged_users(self.best))
             self._try_first(_fewer_users(self.best))
             for at_step in (_calmer, _plainer_kinds, _shorter_faults, _shorter_pauses):
                 for index in range(len(self.best.steps)):
@@ -83,10 +84,11 @@ class Reducer:
 
     def _remove_steps(self) -> None:
         """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
-        size = max(1, len(self.best.steps) // 2)
+        size = (len(self.best.steps) + 1) // 2
         while size:
             before = len(self.best.steps)
-            for end in range(before, 0, -size):
+            # Windows of two overlap: what opens something and what closes it often stand side by side.
+            for end in range(before, 0, -1 if size == 2 else -size):
                 if end <= len(self.best.steps):
                     self._try_first(_without(self.best, max(0, end - size), end))
             if size > 1 or len(self.best.steps) == before:
@@ -126,18 +128,34 @@ def _plainer_settings(plan: Plan) -> Iterator[Plan]:
     yield Plan(msgspec.structs.replace(plan.setting, latency_s=plain.latency_s), plan.steps)
 
 
-def _fewer_users(plan: Plan) -> Iterator[Plan]:
-    """Leave out users who do nothing, renaming the others so that the first ones are used; or only the last ones."""
-    used = sorted({step.action.user for step in plan.steps if isinstance(step.action, Do)})
-    number = {user: index for index, user in enumerate(used)}
+def _merged_users(plan: Plan) -> Iterator[Plan]:
+    """Let one user do what another did: then the other need not connect, and may go."""
+    used = _acting_users(plan)
+    for gone in reversed(used):
+        for other in used:
+            if other < gone:
+                yield Plan(plan.setting, _renamed(plan, {gone: other}))
 
+
+def _acting_users(plan: Plan) -> list[int]:
+    return sorted({step.action.user for step in plan.steps if isinstance(step.action, Do)})
+
+
+def _renamed(plan: Plan, number: Mapping[int, int]) -> tuple[Step, ...]:
     def renamed(step: Step) -> Step:
         if not isinstance(step.action, Do):
             return step
-        return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, user=number[step.action.user]))
+        user = number.get(step.action.user, step.action.user)
+        return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, user=user))
 
+    return tuple(renamed(step) for step in plan.steps)
+
+
+def _fewer_users(plan: Plan) -> Iterator[Plan]:
+    """Leave out users who do nothing, renaming the others so that the first ones are used; or only the last ones."""
+    used = _acting_users(plan)
     fewest = msgspec.structs.replace(plan.setting, users=max(1, len(used)))
-    yield Plan(fewest, tuple(renamed(step) for step in plan.steps))
+    yield Plan(fewest, _renamed(plan, {user: index for index, user in enumerate(used)}))
     yield Plan(msgspec.structs.replace(plan.setting, users=max(used, default=0) + 1), plan.steps)
 
 

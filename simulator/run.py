@@ -1,5 +1,6 @@
 """A run applies steps to a system and records a history: what simulated and live runs share."""
 
+import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import attrs
@@ -18,7 +19,18 @@ __all__ = ["OBSERVER", "Result", "Run", "judge"]
 OBSERVER = "observer"
 """The host from which stores are inspected: beside the system, never struck by a fault."""
 
-UNKNOWN_OUTCOMES = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+_CONNECTION_LOST = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+def is_connection_loss(error: BaseException) -> bool:
+    """Say whether an exception means that nobody knows what became of a request.
+
+    Client libraries wrap what the socket raised in errors of their own (httpx.ConnectError), or in groups.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_connection_loss(each) for each in error.exceptions)
+    cause = error.__cause__
+    return isinstance(error, _CONNECTION_LOST) or (cause is not None and is_connection_loss(cause))
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +50,16 @@ class Result:
 def judge(properties: Iterable[Property], history: History) -> dict[str, Verdict]:
     """Judge a history by each property."""
     return {each.name: each.judge(history) for each in properties}
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Say whether an exception only ends a task on behalf of others: a cancellation, an interrupt, the end of a run.
+
+    Everything else is the code's own, `SystemExit` and what test libraries raise to fail or skip included.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_from_outside(each) for each in error.exceptions)
+    return isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit)
 
 
 class Run:
@@ -144,16 +166,19 @@ class Run:
     async def _guarded(self, host: str, task: Callable[[], Awaitable[object]]) -> None:
         try:
             await task()
-        except Exception as error:
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
             self.host_failed(host, describe(error))
 
     async def _settle(self, user: User) -> None:
         try:
             await self.system.settle(user)
-        except UNKNOWN_OUTCOMES as error:
-            self.observe(f"user:{user.name}", "settle_failed", {"error": describe(error)})
-        except Exception as error:
-            self.observe(f"user:{user.name}", "uncaught", {"what": "settle", "error": describe(error)})
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
+            data: dict[str, Value] = {"what": "settle", "error": describe(error)}
+            self.observe(f"user:{user.name}", "settle_failed" if is_connection_loss(error) else "uncaught", data)
 
     def _invoke(self, declared: OperationType, user: User, arguments: Mapping[str, Value]) -> None:
         number = self.history.next_operation()
@@ -164,16 +189,17 @@ class Run:
         """Run one operation, and record how it ended."""
         host = f"user:{user.name}"
         try:
-            result = await getattr(self.system, declared.name)(user, **arguments)
+            # The operation may change what it was given; the plan may not change with it.
+            result = await getattr(self.system, declared.name)(user, **copy.deepcopy(dict(arguments)))
+            self.history.record(Kind.OK, host, declared.name, {"result": result}, number)
         except Failed as error:
             self.history.record(Kind.FAIL, host, declared.name, {"error": str(error)}, number)
-        except UNKNOWN_OUTCOMES as error:
+        except BaseException as error:
+            if is_from_outside(error):
+                raise
             self.history.record(Kind.INFO, host, declared.name, {"error": describe(error)}, number)
-        except Exception as error:
-            self.history.record(Kind.INFO, host, declared.name, {"error": describe(error)}, number)
-            self.observe(host, "uncaught", {"what": declared.name, "error": describe(error)})
-        else:
-            self.history.record(Kind.OK, host, declared.name, {"result": result}, number)
+            if not is_connection_loss(error):
+                self.observe(host, "uncaught", {"what": declared.name, "error": describe(error)})
 
     def _start_counted(self, user: User, task: Callable[[], Awaitable[None]]) -> None:
         async def counted() -> None:

@@ -1,16 +1,20 @@
 """The simulated run: steps applied to a system in a world of its own, which stands still between two steps."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Self
 
+import msgspec
 import structlog
 
+from simulator.errors import InputError
 from simulator.history import History, Kind
 from simulator.plan import Plan, Setting, Step
 from simulator.property import Property
-from simulator.run import OBSERVER, Result, Run, judge
+from simulator.run import OBSERVER, Result, Run, is_from_outside, judge
 from simulator.system import Observer, System
 from simulator.world import World, current_host
+from simulator.world.host import describe
 
 __all__ = ["SimulatedRun", "simulate"]
 
@@ -39,7 +43,7 @@ class SimulatedRun(Run):
         )
         self.world.on_failure = self.host_failed
         for host in self.system.hosts():
-            self.world.add_host(host.name, host.main, host.on_crash)
+            self.world.add_host(host.name, partial(_as_process, host.main), host.on_crash)
         for number in range(setting.users):
             self.world.add_host(f"user:{self.add_user(number).name}")
         self.world.add_host(OBSERVER)
@@ -72,7 +76,7 @@ class SimulatedRun(Run):
         self._wait_quiet()
         self.history.record(Kind.MARK, "", "quiet")
         observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
-        self.world.run(lambda: self.system.inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
+        self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
         self.history.record(Kind.MARK, "", "end")
         return Result(self.history, judge(properties, self.history), self.world.now_s)
 
@@ -97,12 +101,38 @@ class SimulatedRun(Run):
             self.world.advance(poll_s)
             poll_s = min(2 * poll_s, QUIET_POLL_MAX_S)
 
+    async def _inspect(self, observer: Observer) -> None:
+        """Everything is healed and quiet: a store that cannot be looked into now is a finding, not a mishap of ours."""
+        try:
+            await self.system.inspect(observer)
+        except Exception as error:
+            self.observe(OBSERVER, "uncaught", {"what": "inspect", "error": describe(error)})
+
     def _observe_log(self, _logger: Any, _method: str, fields: Any) -> Any:
         """Record what a host logs. One that crashed says nothing any more."""
         incarnation = current_host()
         if incarnation.alive:
-            self.observe(incarnation.host.name, fields.pop("event"), fields)
+            name = fields.pop("event")
+            try:
+                self.observe(incarnation.host.name, name, fields)
+            except InputError:  # programs log objects; a log processor words them, and so do we
+                self.observe(incarnation.host.name, name, msgspec.to_builtins(fields, enc_hook=_worded))
         raise structlog.DropEvent
+
+
+async def _as_process(main: Callable[[], Awaitable[object]]) -> None:
+    """Run a host's main so that `sys.exit` ends its host, not the world."""
+    try:
+        await main()
+    except BaseException as error:
+        if isinstance(error, Exception) or is_from_outside(error):
+            raise
+        raise RuntimeError(f"the program ended itself: {type(error).__name__}: {error}") from error
+
+
+def _worded(value: object) -> str:
+    """Word a logged object. Never by its default `repr`, which holds an address."""
+    return describe(value) if isinstance(value, BaseException) else f"<{type(value).__name__}>"
 
 
 def simulate(system: System, plan: Plan, properties: Iterable[Property]) -> Result:

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -113,6 +114,9 @@ def operation(
         words = sentence or " ".join(
             ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
         )
+        for _text, field, _spec, _conversion in Formatter().parse(words):
+            if field is not None and field not in ("user", *arguments):
+                raise InputError(f"the sentence of operation {name!r} names {{{field}}}, which it does not have.")
         setattr(method, _MARK, OperationType(name, arguments, when, words, weight))
         return method
 
@@ -189,12 +193,37 @@ class System:
 
     def chosen_properties(self, names: Iterable[str]) -> tuple[Property, ...]:
         """Return the properties of these names, or all for none. Raises InputError for a name that does not exist."""
-        every = {each.name: each for each in self.all_properties()}
-        chosen = tuple(names)
+        every: dict[str, Property] = {}
+        for each in self.all_properties():
+            if every.setdefault(each.name, each) is not each:
+                raise InputError(f"two properties are named {each.name!r}, and only one would be judged. Rename one.")
+        chosen = tuple(dict.fromkeys(names))
         for name in chosen:
             if name not in every:
                 raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --help')}")
         return tuple(every[name] for name in chosen) if chosen else tuple(every.values())
+
+    def check_declared(self) -> None:
+        """Raise InputError for a declaration that no run could be made of, before any is begun."""
+        what = type(self).__name__
+        fewest, most = self.users
+        if not 0 <= fewest <= most:
+            raise InputError(f"{what}.users={self.users!r} is not the fewest and the most users of a run.")
+        if not self.latencies_s or min(self.latencies_s) < 0:
+            raise InputError(f"{what}.latencies_s={self.latencies_s!r} has nothing to draw. Give seconds, 0 or more.")
+        for kind in self.fault_kinds:
+            if kind not in FAULT_KINDS:
+                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(FAULT_KINDS, '')}")
+        hosts = list(self.for_run().hosts())
+        names = [host.name for host in hosts]
+        for host in hosts:
+            if names.count(host.name) > 1 or host.name in RESERVED_NAMES:
+                raise InputError(
+                    f"{what} has two hosts named {host.name!r}, or that name is wavetank's own. Rename it."
+                )
+            for needed in host.needs:
+                if needed not in names:
+                    raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {_known(names, '')}")
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users."""
@@ -221,6 +250,9 @@ class System:
         return str(fault)
 
 
+RESERVED_NAMES = ("user", "observer")
+"""Host names that mean something else: all users in a topology, and where stores are inspected from."""
+
 USER_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 
 
@@ -240,13 +272,13 @@ def load_system(path: str) -> System:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise InputError(f"system {path!r} cannot be imported: {error}. Install what it needs.") from error
         raise InputError(
             f"no module named {module_name!r} for system {path!r}. "
             "Run from the directory that holds it, or set PYTHONPATH."
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends when it is imported would end us, with its exit code
         raise InputError(
             f"importing {module_name!r} for system {path!r} raised {type(error).__name__}: {error}"
         ) from error

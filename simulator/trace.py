@@ -1,5 +1,6 @@
 """Traces: the file that keeps a failure, complete enough that anyone can run it again."""
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -81,7 +82,8 @@ def save_trace(trace: Trace, directory: Path | None = None) -> Path:
         part.write_bytes(text)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the place may be such that not even this can be tried
+            part.unlink()
         raise EnvironmentFailedError(
             f"the trace could not be saved: {error}. path={path}. Make room, or run elsewhere."
         ) from error

@@ -13,7 +13,7 @@ DEFAULT_SYSTEM = "models.system:system"
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A duration: a number of seconds, or with a unit ("90", "500ms", "2m", "1h")."""
 
     name = "TIME"

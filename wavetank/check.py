@@ -24,7 +24,7 @@ SEED_MAX = 2**32 - 1
 EPILOG = """
 \b
 Examples:
-  wavetank check                                     the built-in chat platform, 100 runs
+  wavetank check                                     the built-in chat platform, 150 runs
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
@@ -77,7 +77,7 @@ def check(
     if json_file is not None:
         json_file.write_bytes(report.as_json(system, campaign, trace))
     if junit_file is not None:
-        junit_file.write_text(report.as_junit(system, campaign, trace))
+        junit_file.write_text(report.as_junit(system, campaign, trace), encoding="utf-8")
     return campaign.exit_code
 
 

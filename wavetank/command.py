@@ -1,5 +1,6 @@
 """The `wavetank` command: its sub-commands, and what every one of them does with errors and interrupts."""
 
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -45,6 +46,8 @@ for sub_command in (check, replay, defects, serve, staging):
 
 def main() -> NoReturn:
     """Run the command. One clear sentence and exit code 2 for whatever is the user's or the environment's fault."""
+    # Hypothesis would leave its tables of Unicode in the working directory. A place that cannot be stops it.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
     try:
         code = command(standalone_mode=False)
     except WavetankError as error:
@@ -54,18 +57,26 @@ def main() -> NoReturn:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted.", 130)
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
-        sys.stdout = None  # type: ignore[assignment]
+    except SystemExit:
+        # Click ends so when whoever read our output has gone, with exit code 1, which means something else here.
         sys.exit(2)
     except OSError as error:
+        _drop_output()
         _complain(f"{error}. Nothing that was saved before is lost.", 2)
-    except Exception:
+    except BaseException:
         # A bug of ours, or of the system's own code outside a run. Python's own exit code would be 1, which
         # means here that a property is violated.
         traceback.print_exc()
         _complain("this should not have happened; the lines above say where.", 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Give up what standard output did not take: Python would try it again at exit, and end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> NoReturn:

@@ -18,9 +18,9 @@ LIVE_RUNS_DEFAULT = 5
 EPILOG = """
 \b
 Examples:
-  wavetank replay durability-3f9a2c01                          in simulation, to the same hash
-  wavetank replay .wavetank/failures/x/trace.json              a file, from anywhere
-  wavetank replay durability-3f9a2c01 --target target.toml     on real services (wavetank staging up)
+  wavetank replay durability-3f9a2c01                       in simulation, to the same hash
+  wavetank replay .wavetank/failures/x/trace.json           a file, from anywhere
+  wavetank replay durability-3f9a2c01 --target target.toml  on real services (wavetank staging up)
 
 \b
 Exit codes: 1 it fails again (live: in at least one run), 0 it does not, 2 could not run or not

@@ -1,18 +1,20 @@
 """What a campaign found, for people on standard output, and for machines as JSON and JUnit XML."""
 
+import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import click
 import msgspec
 
-from simulator.campaign import Budget, Campaign, Tally
+from simulator.campaign import Budget, Campaign
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
 
 __all__ = ["as_json", "as_junit", "print_header", "print_result"]
 
 PROFILE = "default"
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...]) -> None:
@@ -49,17 +51,22 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
 
 
 def _property_line(campaign: Campaign, each: Property) -> str:
+    state = _state(campaign, each)
+    word = state if state in ("holds", "reached") else state.upper()
+    return f"{word:11}  {each.expectation.value:10}  {each.name:20}  {_detail(campaign, each)}"
+
+
+def _state(campaign: Campaign, each: Property) -> str:
     tally = campaign.statistics.tallies[each.name]
     if campaign.failure is not None and each == campaign.failure.broken:
-        state = "VIOLATED"
-    elif each.expectation is Expectation.SOMETIMES:
-        state = "reached" if tally.held else "NOT REACHED"
-    else:
-        state = "holds" if tally.held else "UNKNOWN"
-    return f"{state:11}  {each.expectation.value:10}  {each.name:20}  {_detail(campaign, each, tally)}"
+        return "violated"
+    if each.expectation is Expectation.SOMETIMES:
+        return "reached" if tally.held else "not reached"
+    return "holds" if tally.held else "unknown"
 
 
-def _detail(campaign: Campaign, each: Property, tally: Tally) -> str:
+def _detail(campaign: Campaign, each: Property) -> str:
+    tally = campaign.statistics.tallies[each.name]
     runs = max(1, campaign.statistics.runs)
     if each.expectation is Expectation.SOMETIMES:
         return f"in {tally.held} of {campaign.statistics.runs} runs ({100 * tally.held / runs:.0f} %)"
@@ -104,7 +111,7 @@ def as_json(system: str, campaign: Campaign, trace: Trace | None) -> bytes:
             {
                 "name": each.name,
                 "expectation": each.expectation.value,
-                "state": _property_line(campaign, each).split("  ")[0].strip().lower(),
+                "state": _state(campaign, each),
                 "runs_held": statistics.tallies[each.name].held,
                 "runs_unknown": statistics.tallies[each.name].unknown,
                 "examined": dict(statistics.tallies[each.name].examined),
@@ -143,13 +150,18 @@ def as_junit(system: str, campaign: Campaign, trace: Trace | None) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=system, name=each.name)
         counts["tests"] += 1
         for kind, message, text in _junit_problems(campaign, each, trace):
-            problem = ElementTree.SubElement(case, kind, message=message)
-            problem.text = text
+            problem = ElementTree.SubElement(case, kind, message=_xml(message))
+            problem.text = _xml(text)
             counts[f"{kind}s"] += 1
     for name, count in counts.items():
         suite.set(name, str(count))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+def _xml(text: str) -> str:
+    """Escape the characters that XML cannot hold at all, not even escaped."""
+    return NO_XML.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def _junit_problems(campaign: Campaign, each: Property, trace: Trace | None) -> Iterator[tuple[str, str, str]]:

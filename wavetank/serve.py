@@ -11,10 +11,13 @@ from models.config import PlatformConfig
 from models.defects import DEFECTS
 from models.platform import serve as serve_platform
 from models.secret import DEMO_SECRET
-from simulator.errors import InputError
+from simulator.errors import EnvironmentFailedError, InputError
 from wavetank.arguments import defect_option
+from wavetank.ungrouped import leaves, ungrouped
 
 __all__ = ["serve"]
+
+SECRET_LENGTH_MIN = 16
 
 EPILOG = """
 \b
@@ -46,7 +49,7 @@ def serve(redis_url: str, clickhouse_url: str, port: int, host: str, defects: tu
         clickhouse_url=clickhouse_url,
         listen_host=host,
         listen_port=port,
-        secret=os.environ.get("WAVETANK_SECRET", DEMO_SECRET),
+        secret=_secret(),
         defects=frozenset(defects),
     )
     structlog.configure(
@@ -56,22 +59,41 @@ def serve(redis_url: str, clickhouse_url: str, port: int, host: str, defects: tu
         ],
         logger_factory=structlog.PrintLoggerFactory(),
     )
-    trio.run(_serve, config)
+    with ungrouped():
+        trio.run(_serve, config)
     return 0
 
 
 async def _serve(config: PlatformConfig) -> None:
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(lambda task_status: serve_platform(config, task_status=task_status))
+        try:
+            port = await nursery.start(lambda task_status: serve_platform(config, task_status=task_status))
+        except* OSError as errors:
+            raise EnvironmentFailedError(
+                f"cannot listen on {config.listen_host}:{config.listen_port}: {next(leaves(errors))}. "
+                "End what listens there, or choose another --host or --port."
+            ) from errors
         structlog.get_logger().info("listening", host=config.listen_host, port=port)
 
 
+def _secret() -> str:
+    secret = os.environ.get("WAVETANK_SECRET", DEMO_SECRET)
+    if len(secret) < SECRET_LENGTH_MIN:
+        raise InputError(
+            f"WAVETANK_SECRET has {len(secret)} characters and needs {SECRET_LENGTH_MIN}. Choose a longer one."
+        )
+    return secret
+
+
 def _host_and_port(url: str, scheme: str, default_port: int) -> tuple[str, int]:
+    example = f"Example: {scheme}://127.0.0.1:{default_port}"
     try:
         parts = urlsplit(url)
-        port = parts.port or default_port
+        port = default_port if parts.port is None else parts.port
     except ValueError as error:
-        raise InputError(f"{url!r} is not a URL: {error}. Example: {scheme}://127.0.0.1:{default_port}") from error
-    if parts.scheme != scheme or not parts.hostname:
-        raise InputError(f"{url!r} is not a {scheme} URL. Example: {scheme}://127.0.0.1:{default_port}")
+        raise InputError(f"{url!r} is not a URL: {error}. {example}") from error
+    if parts.scheme != scheme or not parts.hostname or not port:
+        raise InputError(f"{url!r} is no {scheme} URL. {example}")
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise InputError(f"{url!r} says more than a host and a port, and nothing else is supported. {example}")
     return parts.hostname, port

@@ -1,5 +1,6 @@
 """`wavetank staging`: real Redis, real ClickHouse and the served platform on loopback, ready for live replays."""
 
+import os
 import subprocess
 import sys
 import time
@@ -40,8 +41,7 @@ def staging() -> None:
 def up(defects: tuple[str, ...]) -> int:
     """Start Redis, ClickHouse and the platform, and write target.toml."""
     chat.with_defects(defects)
-    if TARGET.exists():
-        _refuse_second(defects)
+    if TARGET.exists() and _is_up(defects):
         return 0
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("wb") as log:
@@ -50,6 +50,7 @@ def up(defects: tuple[str, ...]) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=_environment(),
             start_new_session=True,
         )
     click.echo("starting Redis, ClickHouse and the platform ...", err=True)
@@ -116,25 +117,35 @@ def _word(is_up: Value) -> str:
     return "up" if is_up else "down"
 
 
-def _refuse_second(defects: tuple[str, ...]) -> None:
-    """A second `up` is welcome when it asks for what is there, and refused when it asks for something else."""
+def _is_up(defects: tuple[str, ...]) -> bool:
+    """Whether what is asked for is up already; refuse if something else is. What has ended is forgotten."""
     target = load_target(TARGET)
     try:
         _print_status(target)
-    except EnvironmentFailedError as error:
-        raise EnvironmentFailedError(
-            "target.toml describes a staging that has ended. Run wavetank staging down, then up again."
-        ) from error
+    except EnvironmentFailedError:
+        TARGET.unlink()
+        return False
     if sorted(target.defects) != sorted(defects):
         raise InputError(
-            f"a staging is up with defects={list(target.defects)}, not {list(defects)}. Run wavetank staging down first."
+            f"a staging is up with defects={list(target.defects)}, not {list(defects)}. "
+            "Run wavetank staging down first."
         )
+    return True
+
+
+def _environment() -> dict[str, str]:
+    """Our own environment, so that the same code is found; users' tokens are signed with the demonstration secret."""
+    environment = {name: value for name, value in os.environ.items() if name != "WAVETANK_SECRET"}
+    return {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def _wait_up(supervisor: "subprocess.Popen[bytes]") -> None:
     deadline_s = time.monotonic() + UP_WITHIN_S
     while not TARGET.exists():
-        if supervisor.poll() is not None or time.monotonic() > deadline_s:
-            last = "\n".join(LOG.read_text(errors="replace").splitlines()[-3:])
-            raise EnvironmentFailedError(f"the staging did not come up; {LOG} ends with:\n{last}")
+        if supervisor.poll() is not None:
+            raise EnvironmentFailedError(
+                LOG.read_text(errors="replace").strip() or f"the staging ended at once; see {LOG}."
+            )
+        if time.monotonic() > deadline_s:
+            raise EnvironmentFailedError(f"the staging did not come up within {UP_WITHIN_S:g} s. See {LOG}.")
         time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Faults done to a live deployment: signals to its processes, and proxies on its links."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from simulator.live.proxy import Direction, Proxy
 from simulator.live.target import Control
@@ -14,26 +14,50 @@ _DIRECTIONS = {"to-upstream": Direction.TO_UPSTREAM, "to-client": Direction.TO_C
 def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0) -> None:
     """Do one thing to a proxy, by name: as a remote order has it. Raises KeyError for an unknown name."""
     way = _DIRECTIONS[direction]
-    {
-        "hold": lambda: proxy.hold(way),
-        "release": lambda: proxy.release(way),
-        "refuse": proxy.refuse,
-        "admit": proxy.admit,
-        "reset": proxy.reset,
-        "delay": lambda: proxy.delay(seconds, direction=way),
-        "silence": lambda: (proxy.silence(), proxy.cut()),
-        "unsilence": lambda: (proxy.unsilence(), proxy.mend()),
-    }[action]()
+    match action:
+        case "hold":
+            proxy.hold(way)
+        case "release":
+            proxy.release(way)
+        case "refuse":
+            proxy.refuse()
+        case "admit":
+            proxy.admit()
+        case "reset":
+            proxy.reset()
+        case "delay":
+            proxy.delay(seconds, direction=way)
+        case "silence":
+            proxy.silence()
+            proxy.cut()
+        case "unsilence":
+            proxy.unsilence()
+            proxy.mend()
+        case _:
+            raise KeyError(action)
 
 
 class LiveNemesis:
-    """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's."""
+    """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's.
 
-    def __init__(self, control: Control, user_proxies: Mapping[str, Proxy]) -> None:
+    `latency_s` is what every link takes in simulation, one way: `slow_all` makes the proxies take as long.
+    """
+
+    def __init__(self, control: Control, user_proxies: Mapping[str, Proxy], *, latency_s: float) -> None:
         self._control = control
         self._proxies = user_proxies
+        self._latency_s = latency_s
         self._depth: Counter[tuple[str, str, str]] = Counter()
-        self._extra_s: Counter[tuple[str, str]] = Counter()
+        self._extra_s: defaultdict[tuple[str, str], float] = defaultdict(float)
+
+    def slow_all(self, links: Iterable[str]) -> None:
+        """Give every link that has a proxy ("platform->redis", and each user's) the latency of the simulation."""
+        for proxy in self._proxies.values():
+            proxy.delay(self._latency_s)
+        for link in links:
+            source, _, destination = link.partition("->")
+            self.slow(source, destination, 0.0)
+            self.slow(destination, source, 0.0)
 
     def crash(self, host: str, *, silently: bool) -> None:
         """Kill the host's process."""
@@ -82,8 +106,8 @@ class LiveNemesis:
 
     def slow(self, source: str, destination: str, extra_s: float) -> None:
         """Add to the latency of one direction; a negative amount undoes it."""
-        self._extra_s[source, destination] += extra_s  # type: ignore[assignment]
-        self._proxy("delay", source, destination, max(0.0, self._extra_s[source, destination]))
+        self._extra_s[source, destination] += extra_s
+        self._proxy("delay", source, destination, self._latency_s + max(0.0, self._extra_s[source, destination]))
 
     def _begin(self, action: str, source: str, destination: str) -> None:
         self._depth[action, source, destination] += 1

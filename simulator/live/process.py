@@ -19,6 +19,14 @@ __all__ = ["ServerProcess", "free_port"]
 READY_WITHIN_S = 30.0
 LOG_TAIL_LINES = 12
 
+# The server replaces this shell. Beside it, in its process group, a second shell waits until nobody holds the other end
+# of its standard input any more: the server is then ended, and its directory removed, however we came to our end.
+WATCHED = """
+exec 3<&0 </dev/null
+{ read -r _ <&3; kill -KILL $$; rm -rf -- "$0"; kill -KILL 0; } &
+exec "$@" 3<&-
+"""
+
 
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago."""
@@ -32,7 +40,7 @@ class ServerProcess:
     """One real server in a directory of its own. Subclasses say how it is called and when it is ready.
 
     Calls block; inside Trio run them in a thread. The directory survives `kill` and `start` (a crash and a
-    restart) and goes with `close`.
+    restart) and goes with `close`. When the process that started the server ends, however it does, both go too.
     """
 
     name = "server"
@@ -53,7 +61,8 @@ class ServerProcess:
     @property
     def pid(self) -> int | None:
         """The process id while the server runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @property
     def log(self) -> Path:
@@ -65,31 +74,41 @@ class ServerProcess:
 
         Raises EnvironmentFailedError when it is not installed, ends at once, or does not answer in time.
         """
+        self.kill()  # what an incarnation that ended by itself left behind
         command = list(self.command())
+        if shutil.which(command[0]) is None:
+            raise EnvironmentFailedError(
+                f"{self.name} could not be started: {command[0]} is not installed. "
+                "Install it with scripts/services, then try again."
+            )
         with self.log.open("ab") as log:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.directory,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise EnvironmentFailedError(
-                    f"{self.name} could not be started: {error}. command={command[0]!r}. "
-                    "Install it with scripts/services, then try again."
-                ) from error
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", WATCHED, str(self.directory), *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
+            )
         self._wait_ready()
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash does, and reap it."""
-        if self._process is not None:
+        process, self._process = self._process, None
+        if process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def freeze(self) -> None:
+        """Stop the server where it is. What watches over it goes on."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a stopped server go on."""
+        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End the server and remove its directory. Safe to call twice."""
@@ -106,6 +125,11 @@ class ServerProcess:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, number)
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S

@@ -83,6 +83,8 @@ class _Pipe:
             except OSError:
                 self.keep(_End.RESET)
                 return
+            if self.is_swallowing:
+                self.link.drop()
             if not chunk:
                 self.keep(_End.CLOSED)
                 return
@@ -118,6 +120,8 @@ class _Pipe:
     def swallow(self) -> None:
         """Drop what is kept and all that comes, the end included: nobody receives it any more."""
         self.is_swallowing = True
+        if self._queue:
+            self.link.drop()
         self._queue.clear()
         self.kept_bytes = 0
         self.changed.unpark_all()
@@ -174,6 +178,8 @@ class _Link:
         self.random = proxy._random
         self.pipes: tuple[_Pipe, ...] = ()
         self.is_silent = False
+        self._has_dropped = False
+        self._is_answered = False  # dead, though the network passes again: what is sent meets a reset
         self._proxy = proxy
         self._ends = [client]  # and the socket to upstream, once connected
         self._is_finished = False
@@ -202,8 +208,21 @@ class _Link:
     def silence(self) -> None:
         """Carry nothing from now on, and tell nobody."""
         self.is_silent = True
+        self._is_answered = False
         for pipe in self.pipes:
             pipe.swallow()
+
+    def answer(self) -> None:
+        """Let a dead connection be told so when a side sends, or has sent: its peer knows of none and resets it."""
+        self._is_answered = True
+        if self._has_dropped:
+            self.reset()
+
+    def drop(self) -> None:
+        """Note that something a side has sent will never arrive."""
+        self._has_dropped = True
+        if self._is_answered:
+            self.reset()
 
     def lose(self, broken: _Pipe) -> None:
         """Note that the sink of a pipe is gone: its RST travels the other way, behind what waits there."""
@@ -368,17 +387,20 @@ class Proxy:
             link.silence()
 
     def unsilence(self) -> None:
-        """Undo `silence` as far as a network can: reset what went dead, as the peer's kernel answers a send.
+        """Let the network of silenced connections pass again. They stay dead, and are reset when a side sends.
 
-        A side that merely listens would in truth never learn it.
+        Those on which something was lost are reset at once, as TCP sends it again. Not modelled: that it does so at
+        growing intervals.
         """
         for link in self._links:
             if link.is_silent:
-                link.reset()
+                link.answer()
 
     def heal(self) -> None:
         """Undo every fault. Silenced connections are reset: their bytes are lost."""
-        self.unsilence()
+        for link in self._links:
+            if link.is_silent:
+                link.reset()
         self.delay(0.0)
         self.release(Direction.BOTH)
         self.mend()

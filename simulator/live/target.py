@@ -1,5 +1,6 @@
 """A live deployment, described in TOML: where its hosts are, what can be done to them, and what they log."""
 
+import contextlib
 import json
 import socket
 import tomllib
@@ -9,12 +10,15 @@ from typing import Annotated
 import msgspec
 
 from simulator.errors import EnvironmentFailedError, InputError
+from simulator.fault import Fault, check_fault
 from simulator.history import Value
 from simulator.plan import Plan, Strike
 
 __all__ = ["Control", "Target", "inexpressible", "load_target"]
 
+CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 60.0
+PORT_MAX = 65_535
 NOT_LIVE = {"vanish": "a killed process always resets its connections"}
 
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
@@ -37,8 +41,8 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A deployment. `hosts` says which real address each host name of the system stands for.
 
-    `logs` names, per host, a file of JSON lines whose entries are observations. `defects` are those that the deployment was
-    started with.
+    `logs` names, per host, a file of JSON lines whose entries are observations. `defects` are those that the
+    deployment was started with.
     """
 
     hosts: dict[str, Address]
@@ -55,8 +59,10 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return "127.0.0.1:80" as its two parts."""
+    """Return "127.0.0.1:80" as its two parts. Raises InputError."""
     name, _, port = address.rpartition(":")
+    if not 0 < int(port) <= PORT_MAX:
+        raise InputError(f"the target's address {address!r} has no valid port. Write a port from 1 to {PORT_MAX}.")
     return name, int(port)
 
 
@@ -67,26 +73,27 @@ def load_target(path: Path) -> Target:
     except OSError as error:
         raise InputError(f"the target cannot be read: {error}. `wavetank staging up` writes a target.toml.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}. `wavetank staging up` writes a good one.") from error
+        raise InputError(
+            f"{path} is not TOML: {error}. Remove it, and `wavetank staging up` writes a good one."
+        ) from error
     except msgspec.ValidationError as error:
         raise InputError(
-            f"{path} does not describe a target: {error}. Compare with what `wavetank staging up` writes."
+            f"{path} does not describe a target: {error}. Remove it, and `wavetank staging up` writes a good one."
         ) from error
 
 
 def inexpressible(plan: Plan, target: Target) -> list[str]:
-    """Return, per step that cannot be done to the target, a sentence that says which and why."""
+    """Return, per step that cannot be done to the target, a sentence that says which and why. Raises InputError."""
     problems = []
     for number, step in enumerate(plan.steps, 1):
         if isinstance(step.action, Strike):
-            why = _why_not(step.action, target.capabilities)
+            why = _why_not(check_fault(step.action.fault), target.capabilities)
             if why:
                 problems.append(f"step {number} ({step.action.fault}): {why}")
     return problems
 
 
-def _why_not(strike: Strike, capabilities: Capabilities) -> str:
-    fault = strike.fault
+def _why_not(fault: Fault, capabilities: Capabilities) -> str:
     if fault.kind in NOT_LIVE:
         return NOT_LIVE[fault.kind]
     if len(fault.at) == 1:
@@ -103,11 +110,12 @@ class Control:
     def __init__(self, address: str, key: str) -> None:
         self._key = key
         try:
-            self._socket = socket.create_connection(split_address(address), timeout=ANSWER_WITHIN_S)
+            self._socket = socket.create_connection(split_address(address), timeout=CONNECT_WITHIN_S)
         except OSError as error:
             raise EnvironmentFailedError(
                 f"the target does not answer at control={address}: {error}. Start it with wavetank staging up."
             ) from error
+        self._socket.settimeout(ANSWER_WITHIN_S)
         self._file = self._socket.makefile("rwb")
 
     def order(self, do: str, **arguments: Value) -> dict[str, Value]:
@@ -120,12 +128,18 @@ class Control:
             raise EnvironmentFailedError(f"the target's control went away: {error}. order={do}") from error
         if not line:
             raise EnvironmentFailedError(f"the target's control hung up. order={do}. See wavetank staging status.")
-        answer: dict[str, Value] = json.loads(line)
+        try:
+            answer = msgspec.json.decode(line, type=dict[str, Value])
+        except msgspec.MsgspecError as error:
+            raise EnvironmentFailedError(
+                f"what listens at the target's control is no wavetank staging: it answered {line[:60]!r} to order={do}."
+            ) from error
         if "error" in answer:
             raise EnvironmentFailedError(f"the target could not {do}: {answer['error']}")
         return answer
 
     def close(self) -> None:
-        """Hang up."""
-        self._file.close()
+        """Hang up. A staging undoes what was ordered and not undone."""
+        with contextlib.suppress(OSError):  # an order that could not be sent is not sent now
+            self._file.close()
         self._socket.close()

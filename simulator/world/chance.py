@@ -13,7 +13,7 @@ EPOCH_S = 1_750_000_000.0  # 2025-06-15, a Sunday: where every world's calendar 
 
 
 def derived_random(seed: int, name: str) -> random.Random:
-    """Return a generator that depends on the seed and its name only, so that one user of chance never shifts another's."""
+    """Return a generator that depends on seed and name only, so that one user of chance never shifts another's."""
     digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest))
 
@@ -44,7 +44,7 @@ class Chance:
 
 
 class WallClock:
-    """Moves `time.time` and `datetime.now` with the world's clock. `time.monotonic` stays real: nothing inside may use it."""
+    """Moves `time.time` and `datetime.now` with the world's clock. `time.monotonic` stays real: do not use it."""
 
     def install(self) -> None:
         """Stop the wall clock at the world's beginning."""

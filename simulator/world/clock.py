@@ -10,17 +10,12 @@ __all__ = ["Timer", "VirtualClock"]
 
 
 class Timer:
-    """One callback due at one instant. Ties are broken by the order in which timers were made."""
+    """One callback due at one instant."""
 
-    __slots__ = ("action", "due_s", "sequence")
+    __slots__ = ("action",)
 
-    def __init__(self, due_s: float, sequence: int, action: Callable[[], None] | None) -> None:
-        self.due_s = due_s
-        self.sequence = sequence
-        self.action = action
-
-    def __lt__(self, other: "Timer") -> bool:
-        return (self.due_s, self.sequence) < (other.due_s, other.sequence)
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
 
     def cancel(self) -> None:
         """Make sure that the action will not be called."""
@@ -39,28 +34,30 @@ class VirtualClock(trio.abc.Clock):
         self.now_s = 0.0
         self.horizon_s = 0.0
         self.idle = False
+        self.error: BaseException | None = None  # what an action raised; the pump raises it where the world is driven
         self.before_jump: Callable[[], float | None] = lambda: None  # what to answer Trio at once, instead of a jump
         self._on_jump = on_jump
-        self._timers: list[Timer] = []
+        # Ties are broken by the order in which timers were made: (when due, that order, timer).
+        self._timers: list[tuple[float, int, Timer]] = []
         self._sequence = 0
 
     def call_after(self, delay_s: float, action: Callable[[], None]) -> Timer:
-        """Call `action` once, `delay_s` from now. It runs between tasks and must not raise."""
+        """Call `action` once, `delay_s` from now. It runs between tasks."""
         return self.call_at(self.now_s + delay_s, action)
 
     def call_at(self, due_s: float, action: Callable[[], None]) -> Timer:
         """Call `action` once, when the clock reaches `due_s`."""
         self._sequence += 1
-        timer = Timer(due_s, self._sequence, action)
-        heapq.heappush(self._timers, timer)
+        timer = Timer(action)
+        heapq.heappush(self._timers, (due_s, self._sequence, timer))
         return timer
 
     def next_timer_s(self) -> float:
         """When the earliest live timer is due; infinity when there is none."""
         timers = self._timers
-        while timers and timers[0].action is None:
+        while timers and timers[0][2].action is None:
             heapq.heappop(timers)
-        return timers[0].due_s if timers else math.inf
+        return timers[0][0] if timers else math.inf
 
     def start_clock(self) -> None:
         """Do nothing: the clock began when it was made."""
@@ -94,7 +91,11 @@ class VirtualClock(trio.abc.Clock):
     def _fire(self) -> None:
         """Call every timer that is due now, also those that the called ones add for this very instant."""
         timers = self._timers
-        while timers and timers[0].due_s <= self.now_s:
-            action = heapq.heappop(timers).action
+        while timers and timers[0][0] <= self.now_s:
+            action = heapq.heappop(timers)[2].action
             if action is not None:
-                action()
+                try:
+                    action()
+                except BaseException as error:  # inside Trio's loop it would be the end of the run
+                    self.error, self.idle = error, True
+                    return

@@ -9,7 +9,7 @@ import trio
 
 from simulator.errors import SystemFailedError
 
-__all__ = ["Host", "Incarnation", "current_host"]
+__all__ = ["Host", "Incarnation", "current_host", "describe", "host_of"]
 
 _current: ContextVar["Incarnation"] = ContextVar("wavetank_host")
 
@@ -22,6 +22,11 @@ def current_host() -> "Incarnation":
             "a task that belongs to no host used the network. Start it from a host's main or from an operation."
         )
     return incarnation
+
+
+def host_of(task: trio.lowlevel.Task) -> "Incarnation | None":
+    """Return the incarnation of the host on which a task runs; None for the world's own tasks."""
+    return task.context.get(_current)
 
 
 @attrs.define(eq=False)
@@ -53,7 +58,9 @@ class Incarnation:
     ) -> None:
         try:
             await main()
-        except Exception as error:
+        except BaseException as error:
+            if not _ends_a_process(error):
+                raise
             if self.alive:
                 on_failure(self.host, error)
 
@@ -72,11 +79,19 @@ class Host:
     on_crash: Callable[[], None] | None = None
     incarnation: Incarnation | None = None
     lives: int = 0
+    crashes: int = 0  # crashes that were not undone yet: with overlapping ones, the last restart counts
 
     @property
     def up(self) -> bool:
         """Whether the host runs."""
         return self.incarnation is not None and self.incarnation.alive
+
+
+def _ends_a_process(error: BaseException) -> bool:
+    """Say whether it is an error of the program or its exit; cancellation and Ctrl-C are neither."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_ends_a_process(each) for each in error.exceptions)
+    return isinstance(error, (Exception, SystemExit))
 
 
 def describe(error: BaseException) -> str:

@@ -5,40 +5,22 @@ loss and retransmission timing (a partition keeps bytes back and hands them over
 """
 
 import errno
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from simulator.world.clock import VirtualClock
+from simulator.world.connection import End, Link, Mark, os_error
 from simulator.world.weather import Weather
 
-__all__ = ["Connection", "End", "Link", "Listener", "Network", "os_error"]
+__all__ = ["Listener", "Network"]
 
 LOOPBACK_LATENCY_S = 0.000_02
-WINDOW_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 127.0  # Linux gives up after six retransmitted SYNs
 FIRST_EPHEMERAL_PORT = 49_152
-
-
-def os_error(number: int) -> OSError:
-    """Return the error that a socket call fails with."""
-    return OSError(number, os.strerror(number))
-
-
-@attrs.define(eq=False)
-class Link:
-    """The directed path from one host to another. Counters, so that overlapping faults do not undo each other."""
-
-    source: str
-    destination: str
-    latency_s: float
-    extra_latency_s: float = 0.0
-    blocked: int = 0  # partitions, holds and freezes: nothing is handed over
-    refusing: int = 0  # new connections are refused
-    silenced: int = 0  # established connections are dead and nobody is told
+LAST_EPHEMERAL_PORT = 65_535
 
 
 @attrs.define(eq=False)
@@ -47,126 +29,10 @@ class Listener:
 
     host: str
     port: int
+    address: str
     queue: deque["End"] = attrs.field(factory=deque)
     waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     closed: bool = False
-
-
-class End:
-    """One end of a TCP connection: what arrived and was not read yet, and what is under way to the other end."""
-
-    __slots__ = (
-        "_clock",
-        "_network",
-        "address",
-        "arrived",
-        "arrives_s",
-        "closed",
-        "eof",
-        "error",
-        "host",
-        "kept_back",
-        "link",
-        "mute",
-        "other",
-        "readers",
-        "shut",
-        "under_way",
-        "unread",
-        "writers",
-    )
-
-    other: "End"
-
-    def __init__(self, network: "Network", link: Link, address: tuple[str, int]) -> None:
-        self._network = network
-        self._clock = network.clock
-        self.host = link.source
-        self.link = link
-        self.address = address
-        self.arrived = bytearray()
-        self.under_way: deque[bytes | None] = deque()  # to the other end; None is the end of the stream
-        self.kept_back = 0  # how many of `under_way` were due while the link was blocked
-        self.arrives_s = 0.0  # when the last of `under_way` arrives: order is kept by never being earlier
-        self.unread = 0  # bytes sent that the other end has not read: the flow-control window
-        self.eof = False
-        self.shut = False
-        self.closed = False
-        self.mute = False  # half-open: what is sent vanishes
-        self.error: OSError | None = None
-        self.readers = trio.lowlevel.ParkingLot()
-        self.writers = trio.lowlevel.ParkingLot()
-
-    def transmit(self, item: bytes | None) -> None:
-        """Put bytes, or the end of the stream, on the way to the other end."""
-        if self.mute:
-            self._network.sent_into_silence(self)
-            return
-        arrives_s = self._clock.now_s + self._network.delay_s(self.link)
-        self.arrives_s = max(arrives_s, self.arrives_s)
-        self.under_way.append(item)
-        self._clock.call_at(self.arrives_s, self._due)
-
-    def hand_over_kept_back(self) -> None:
-        """Let what was kept back arrive, in order, one latency from now."""
-        due, self.kept_back = self.kept_back, 0
-        for _ in range(due):
-            self.arrives_s = max(self._clock.now_s + self._network.delay_s(self.link), self.arrives_s)
-            self._clock.call_at(self.arrives_s, self._due)
-
-    def _due(self) -> None:
-        if self.link.blocked:
-            self.kept_back += 1
-        elif self.under_way:
-            self.other.receive(self.under_way.popleft())
-
-    def receive(self, item: bytes | None) -> None:
-        """Take what arrived from the other end."""
-        if self.error is not None:
-            return
-        if item is None:
-            self.eof = True
-        elif self.closed:
-            # Nobody will read it: the kernel of a closed socket answers data with a reset.
-            self.other.fail(errno.ECONNRESET)
-            return
-        else:
-            self.arrived += item
-        self.readers.unpark_all()
-
-    def take(self, count: int) -> bytes:
-        """Remove up to `count` arrived bytes, opening the other end's window."""
-        data = bytes(self.arrived[:count])
-        del self.arrived[:count]
-        self.other.unread -= len(data)
-        if self.other.writers:
-            self.other.writers.unpark_all()
-        return data
-
-    def fail(self, number: int) -> None:
-        """Break this end: bytes that arrived can still be read, then every call raises."""
-        if self.error is None:
-            self.error = os_error(number)
-            self.under_way.clear()
-            self.kept_back = 0
-            self.readers.unpark_all()
-            self.writers.unpark_all()
-
-    def discard(self) -> None:
-        """Drop what arrived and was not read, as when the machine it was on goes down."""
-        self.arrived.clear()
-
-
-@attrs.frozen(eq=False)
-class Connection:
-    """A TCP connection, by its two ends."""
-
-    client: End
-    server: End
-
-    def ends(self) -> tuple[End, End]:
-        """Both ends, the client's first."""
-        return (self.client, self.server)
 
 
 class Network:
@@ -180,13 +46,15 @@ class Network:
         self._names: dict[str, str] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._listeners: dict[tuple[str, int], Listener] = {}
-        self._connections: dict[
-            Connection, None
-        ] = {}  # a dict for its order: what iterates must not follow ids
+        self._clients: dict[
+            End, None
+        ] = {}  # of all connections; a dict for its order: what iterates must not follow ids
         self._delayed_connects: dict[Link, list[Callable[[], None]]] = {}
-        self._down: dict[
-            str, bool
-        ] = {}  # host -> whether it is down silently (else its kernel still refuses)
+        self._down: dict[str, bool] = {}  # host -> whether it is down silently (else its kernel still refuses)
+        self._lives: Counter[str] = (
+            Counter()
+        )  # how often a host went down: what it began before is not for its next life
+        self._frozen: Counter[str] = Counter()
         self._next_port: dict[str, int] = {}
 
     # Names and addresses
@@ -212,8 +80,8 @@ class Network:
     def ephemeral_port(self, host: str) -> int:
         """Return the next unused local port of a host."""
         port = self._next_port.get(host, FIRST_EPHEMERAL_PORT)
-        self._next_port[host] = port + 1
-        return port
+        self._next_port[host] = port + 1 if port < LAST_EPHEMERAL_PORT else FIRST_EPHEMERAL_PORT
+        return port if (host, port) not in self._listeners else self.ephemeral_port(host)
 
     # Links
 
@@ -223,6 +91,8 @@ class Network:
         if link is None:
             latency_s = LOOPBACK_LATENCY_S if source == destination else self.latency_s
             link = self._links[source, destination] = Link(source, destination, latency_s)
+            if source != destination:
+                link.blocked = self._frozen[source] + self._frozen[destination]
         return link
 
     def delay_s(self, link: Link) -> float:
@@ -242,86 +112,126 @@ class Network:
         if link.blocked == 0:
             for end in self._ends_on(link):
                 end.hand_over_kept_back()
-            for connect in self._delayed_connects.pop(link, ()):
-                self.clock.call_after(self.delay_s(link), connect)
+            self._pass_again(link)
+
+    def freeze(self, host: str) -> None:
+        """Block every link to and from a host, also those that are made later."""
+        self._frozen[host] += 1
+        for link in self._links_of(host):
+            self.block(link)
+
+    def thaw(self, host: str) -> None:
+        """Undo one `freeze`."""
+        self._frozen[host] -= 1
+        for link in self._links_of(host):
+            self.unblock(link)
 
     def silence(self, one: str, other: str) -> None:
         """Kill the connections between two hosts without telling either (half-open), and every new one too."""
         for link in (self.link(one, other), self.link(other, one)):
             link.silenced += 1
             for end in self._ends_on(link):
-                end.mute = True
-                end.under_way.clear()
-                end.kept_back = 0
+                end.silence()
 
     def unsilence(self, one: str, other: str) -> None:
-        """Let packets pass again. Connections that died stay dead: what they send now is answered with a reset."""
+        """Let packets pass again. Connections that died stay dead: what is sent on them is answered with a reset."""
         for link in (self.link(one, other), self.link(other, one)):
             link.silenced -= 1
             if link.silenced == 0:
-                for connect in self._delayed_connects.pop(link, ()):
-                    self.clock.call_after(self.delay_s(link), connect)
+                self._pass_again(link)
 
-    def sent_into_silence(self, end: End) -> None:
-        """Answer bytes sent on a dead connection: nothing while the silence lasts, then a reset one round trip later."""
-        if not end.link.silenced and end.link.destination not in self._down:
-            self.clock.call_after(2 * end.link.latency_s, lambda: end.fail(errno.ECONNRESET))
+    def send_again(self, end: End) -> None:
+        """Answer bytes sent on a dead connection: with nothing while packets cannot pass, else with a reset.
+
+        Real TCP sends again at growing intervals, so that the reset may come up to two minutes after packets can pass.
+        """
+        there, back = end.link, self.link(end.link.destination, end.link.source)
+        if self._passes(there) and self._passes(back) and not end.over:
+            self.clock.call_after(there.latency_s + back.latency_s, lambda: end.fail(errno.ECONNRESET))
 
     def reset(self, one: str, other: str) -> int:
         """Break all connections between two hosts; both sides are told. Returns how many there were."""
-        broken = [c for c in self._connections if {c.client.host, c.server.host} == {one, other}]
-        for connection in broken:
-            for end in connection.ends():
+        broken = [client for client in self._clients if {client.host, client.other.host} == {one, other}]
+        for client in broken:
+            for end in (client, client.other):
                 end.fail(errno.ECONNRESET)
-            self._connections.pop(connection, None)
         return len(broken)
+
+    def _passes(self, link: Link) -> bool:
+        return not (link.blocked or link.silenced or self._down.get(link.destination, False))
+
+    def _pass_again(self, link: Link) -> None:
+        """Send again what was lost on a link that packets may pass now."""
+        if not self._passes(link):
+            return
+        for connect in self._delayed_connects.pop(link, ()):
+            self.clock.call_after(self.delay_s(link), connect)
+        for end in self._ends_on(link) + self._ends_on(self.link(link.destination, link.source)):
+            if end.lost:
+                self.send_again(end)
+
+    def _links_of(self, host: str) -> list[Link]:
+        return [link for ends, link in self._links.items() if host in ends and link.source != link.destination]
 
     # Hosts that go down and come back
 
     def cut(self, host: str, *, silently: bool) -> None:
         """Take a host off the network at this instant: its peers see a reset, or nothing at all."""
         self._down[host] = silently
+        self._lives[host] += 1
         for listener in [each for each in self._listeners.values() if each.host == host]:
-            self.close_listener(listener)
-        for connection in [c for c in self._connections if host in (c.client.host, c.server.host)]:
-            mine, theirs = connection.ends() if connection.client.host == host else connection.ends()[::-1]
-            if silently:
-                theirs.mute = True
-                theirs.under_way.clear()
-            elif theirs.host != host:
-                self.clock.call_after(mine.link.latency_s, lambda end=theirs: end.fail(errno.ECONNRESET))  # type: ignore[misc]
-            mine.under_way.clear()
-            mine.discard()
-            mine.fail(errno.ENETDOWN)
-            self._connections.pop(connection, None)
+            self.close_listener(listener, tell=False)
+        for client in [each for each in self._clients if host in (each.host, each.other.host)]:
+            for mine in (client, client.other):
+                if mine.host == host:
+                    self._cut_end(mine, silently=silently)
+
+    def _cut_end(self, end: End, *, silently: bool) -> None:
+        told = not silently and not end.over  # what was closed or broken before has said so already
+        end.die()
+        if told:
+            end.transmit(Mark.RESET)
+        elif silently:
+            end.silence()
+            end.other.silence()
 
     def revive(self, host: str) -> None:
-        """Put a host back on the network, with no connections."""
+        """Put a host back on the network, with no connections; what a silent host left unanswered is sent again."""
         self._down.pop(host, None)
+        for link in self._links_of(host):
+            self._pass_again(link)
 
     # Connections
 
-    def listen(self, host: str, port: int) -> Listener:
+    def listen(self, host: str, port: int, address: str = "0.0.0.0") -> Listener:
         """Accept connections to a port. Raises OSError (EADDRINUSE) when another socket does."""
         if (host, port) in self._listeners:
             raise os_error(errno.EADDRINUSE)
-        listener = self._listeners[host, port] = Listener(host, port)
+        listener = self._listeners[host, port] = Listener(host, port, address)
         return listener
 
-    def close_listener(self, listener: Listener) -> None:
-        """Stop accepting; connections that nobody accepted are reset."""
+    def close_listener(self, listener: Listener, *, tell: bool = True) -> None:
+        """Stop accepting; connections that nobody accepted are reset, if the machine is there to `tell`."""
         listener.closed = True
         if self._listeners.get((listener.host, listener.port)) is listener:
             del self._listeners[listener.host, listener.port]
         while listener.queue:
-            listener.queue.popleft().other.fail(errno.ECONNRESET)
+            end = listener.queue.popleft()
+            if tell and not end.over:
+                end.transmit(Mark.RESET)
+                end.shut = True
+                end.close()
         listener.waiting.unpark_all()
 
     def connect(
         self, source: str, port: int, address: tuple[str, int], done: Callable[[End | OSError], None]
-    ) -> None:
-        """Open a connection from a host; `done` is called once with the client's end or the error."""
+    ) -> Callable[[], None]:
+        """Open a connection from a host; `done` is called once with the client's end or the error.
+
+        Returns what gives the attempt up: `done` is not called any more, and the other side sees a reset, if anything.
+        """
         destination = self.host_at(address[0], source)
+        life = self._lives[source]
         answered = False
 
         def answer(result: End | OSError) -> None:
@@ -330,29 +240,33 @@ class Network:
                 answered = True
                 timeout.cancel()
                 done(result)
+            elif isinstance(result, End) and not result.over:
+                result.transmit(Mark.RESET)
+                result.shut = True
+                result.close()
+
+        def give_up() -> None:
+            nonlocal answered
+            answered = True
+            timeout.cancel()
 
         timeout = self.clock.call_after(CONNECT_TIMEOUT_S, lambda: answer(os_error(errno.ETIMEDOUT)))
         if destination is None:
-            return  # no such machine: silence, then a timeout, as on a real network
+            return give_up  # no such machine: silence, then a timeout, as on a real network
         there, back = self.link(source, destination), self.link(destination, source)
 
         def syn_arrives() -> None:
             if answered:
                 return
-            if there.blocked or there.silenced or self._down.get(destination, False):
+            if self._lives[source] != life:
+                answer(os_error(errno.ENETDOWN))
+            elif not self._passes(there):
                 self._delayed_connects.setdefault(there, []).append(syn_arrives)
-                return
-            listener = self._listeners.get((destination, address[1]))
-            if listener is None or there.refusing:
+            elif (listener := self._listener_for(source, destination, address[1])) is None:
                 self.clock.call_after(self.delay_s(back), lambda: answer(os_error(errno.ECONNREFUSED)))
-                return
-            client = End(self, there, (self._addresses.get(source, "127.0.0.1"), port))
-            server = End(self, back, address)
-            client.other, server.other = server, client
-            self._connections[Connection(client, server)] = None
-            listener.queue.append(server)
-            listener.waiting.unpark()
-            syn_ack_arrives(client)
+            else:
+                client = self._establish(there, back, port, address, listener)
+                syn_ack_arrives(client)
 
         def syn_ack_arrives(client: End) -> None:
             if back.blocked:
@@ -361,24 +275,34 @@ class Network:
                 self.clock.call_after(self.delay_s(back), lambda: answer(client))
 
         self.clock.call_after(self.delay_s(there), syn_arrives)
-
-    def retry_connects(self, host: str) -> None:
-        """Let connection attempts that a silent host left unanswered try again, as retransmitted SYNs do."""
-        for link in [link for link in self._delayed_connects if link.destination == host]:
-            if not link.blocked and not link.silenced:
-                for connect in self._delayed_connects.pop(link):
-                    self.clock.call_after(self.delay_s(link), connect)
+        return give_up
 
     def forget(self, end: End) -> None:
-        """Drop a connection whose both ends are closed."""
-        if end.closed and (end.other.closed or end.other.error is not None):
-            for connection in [c for c in self._connections if end in (c.client, c.server)]:
-                del self._connections[connection]
+        """Drop a connection that is over at both ends."""
+        if end.over and end.other.over:
+            self._clients.pop(end, None)
+            self._clients.pop(end.other, None)
 
-    def connections(self) -> Iterator[Connection]:
-        """All connections that still have an open end."""
-        return iter(self._connections)
+    def count_connections(self) -> int:
+        """How many connections are not over at both ends."""
+        return len(self._clients)
+
+    def _listener_for(self, source: str, destination: str, port: int) -> Listener | None:
+        listener = self._listeners.get((destination, port))
+        if listener is None or self.link(source, destination).refusing:
+            return None
+        only_own = listener.address.startswith("127.")
+        return None if only_own and source != destination else listener
+
+    def _establish(self, there: Link, back: Link, port: int, address: tuple[str, int], listener: Listener) -> End:
+        client = End(self, there, (self._addresses[there.source], port))
+        server = End(self, back, address)
+        client.other, server.other = server, client
+        self._clients[client] = None
+        listener.queue.append(server)
+        listener.waiting.unpark()
+        return client
 
     def _ends_on(self, link: Link) -> list[End]:
         """Ends that send over the link, oldest connection first."""
-        return [end for c in self._connections for end in c.ends() if end.link is link]
+        return [end for client in self._clients for end in (client, client.other) if end.link is link]

@@ -8,7 +8,7 @@ When nothing is, the real one must still be polled: Trio's shutdown wakes itself
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeVar
 
 import outcome
@@ -28,10 +28,10 @@ T = TypeVar("T")
 class RunQueue(deque[trio.lowlevel.Task]):
     """Trio's queue of runnable tasks, in an order of ours.
 
-    In calm weather Trio gets the whole batch, ordered by task path. In any other it gets one task that the weather picked,
-    and after its step the next one, so that any task can fall behind by any distance; a shuffled batch cannot do that,
-    since each runnable task runs once per batch. Tasks that became runnable together are ordered by path first, because
-    Trio wakes the tasks of a cancelled scope in the order of a set.
+    In calm weather Trio gets the whole batch, ordered by task path. In any other it gets one task that the weather
+    picked, and after its step the next one, so that any task can fall behind by any distance; a shuffled batch cannot
+    do that, since each runnable task runs once per batch. Tasks that became runnable together are ordered by path
+    first, because Trio wakes the tasks of a cancelled scope in the order of a set.
     """
 
     def __init__(self, weather: Weather, paths: Mapping[trio.lowlevel.Task, TaskPath]) -> None:
@@ -85,10 +85,10 @@ class RunQueue(deque[trio.lowlevel.Task]):
 
 
 class Feeder(trio.abc.Instrument):
-    """Adds the next picked task to the batch that Trio is running, so that a pick does not cost a turn of Trio's whole loop.
+    """Adds the next picked task to the batch that Trio runs: a turn of its whole loop per pick costs twice as much.
 
-    It stands in for Trio's scheduling randomness, because Trio, when told to shuffle, hands it the very list that it will
-    run. After `STEPS_PER_TURN` steps Trio turns nevertheless: only there it sees deadlines that were set in the past.
+    It stands in for Trio's scheduling randomness, because Trio, when told to shuffle, hands it the very list that it
+    will run. After `STEPS_PER_TURN` steps Trio turns nevertheless: only there it sees deadlines set in the past.
     """
 
     STEPS_PER_TURN = 32
@@ -126,7 +126,7 @@ class Feeder(trio.abc.Instrument):
 
 
 class _QuietIO:
-    """Trio's I/O manager, asked for real events only when nothing is runnable, or a callback from outside of tasks waits."""
+    """Trio's I/O manager, asked for real events only when nothing is runnable or a callback from outside waits."""
 
     def __init__(self, real: Any, queue: RunQueue, callbacks: Sized) -> None:
         self._real = real
@@ -147,13 +147,15 @@ class _QuietIO:
         return getattr(self._real, name)
 
 
-def _start_inline(function: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], _name: object = None) -> None:
+def _start_inline(
+    function: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], _name: object = None
+) -> None:
     """Stand in for the start of a thread: a world has none, since nobody controls their timing."""
     deliver(outcome.capture(function))
 
 
 class Seams:
-    """What is changed in Trio while a world lives. `install` before its run starts, `attach` inside it, then `remove`."""
+    """What is changed in Trio while a world lives: `install` before its run starts, then `attach`, then `remove`."""
 
     def __init__(self, queue: RunQueue) -> None:
         self._queue = queue
@@ -162,39 +164,48 @@ class Seams:
         """Change the module-level names."""
         self._random = trio_run._r
         self._sorted_batches = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
-        self._start_thread = trio_threads.start_thread_soon
+        self._start_thread = trio_threads.start_thread_soon  # type: ignore[attr-defined]
         trio_run._r = self._queue.feeder  # type: ignore[assignment]
         # Importing Hypothesis sets this flag through Trio's plugin entry point; our queue orders batches itself.
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
         # Not `trio.to_thread.run_sync`: AnyIO imports that by name, and would bypass ours, or keep it for good.
-        trio_threads.start_thread_soon = _start_inline
+        trio_threads.start_thread_soon = _start_inline  # type: ignore[attr-defined, assignment]
 
-    def attach(self, clock: VirtualClock) -> None:
-        """Give the running runner our queue; called on the host side of the guest run, between two ticks."""
+    def attach(self, clock: VirtualClock, tick: Callable[[], object]) -> None:
+        """Give the running runner our queue; called on the host side of the guest run, before its first `tick`."""
+        self._guest = tick.__self__  # type: ignore[attr-defined]
         runner = trio_run.GLOBAL_RUN_CONTEXT.runner
         queue, entries = self._queue, runner.entry_queue
+        soon, soon_once, waiting_for_idle = entries.queue, entries.idempotent_queue, runner.waiting_for_idle
         queue.extend(runner.runq)
         runner.runq = queue
-        runner.io_manager = _QuietIO(runner.io_manager, queue, entries.queue)  # type: ignore[assignment]
+        runner.io_manager = _QuietIO(runner.io_manager, queue, soon)  # type: ignore[assignment]
 
         def before_jump() -> float | None:
-            if entries.size():
+            if soon or soon_once:
                 return 0  # their wake-up is a real socket, which is polled before time moves
-            if runner.waiting_for_idle and runner.waiting_for_idle.keys()[0][0] == 0:
+            if waiting_for_idle and waiting_for_idle.keys()[0][0] == 0:
                 return 1e-9  # more than the cushion of 0 that they asked for: Trio wakes them instead of waiting
             return None
 
         clock.before_jump = before_jump
 
-    def abandon(self, tick: Callable[[], object]) -> None:
+    def unshield(self, tasks: Iterable[trio.lowlevel.Task]) -> None:
+        """Let the cancellation of the run reach tasks that shield themselves from it."""
+        for task in tasks:
+            status: Any = task._cancel_status
+            while status is not None:
+                status._scope.shield = False
+                status = status._parent
+
+    def abandon(self) -> None:
         """End a run whose tasks refuse to end: Trio forgets them, and can run again."""
-        guest = tick.__self__  # type: ignore[attr-defined]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # Trio warns of what is done here on purpose
-            guest.unrolled_run_gen.close()
+            self._guest.unrolled_run_gen.close()
 
     def remove(self) -> None:
         """Give back what `install` changed."""
         trio_run._r = self._random
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = self._sorted_batches  # type: ignore[misc]
-        trio_threads.start_thread_soon = self._start_thread
+        trio_threads.start_thread_soon = self._start_thread  # type: ignore[attr-defined]

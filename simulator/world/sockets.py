@@ -6,13 +6,15 @@ from collections.abc import Awaitable
 from socket import AddressFamily, SocketKind
 from typing import Any
 
+import outcome
 import trio
 import trio.abc
 import trio.socket
 
 from simulator.errors import UnsupportedError
+from simulator.world.connection import WINDOW_BYTES, End, Mark, os_error
 from simulator.world.host import Incarnation, current_host
-from simulator.world.network import WINDOW_BYTES, End, Listener, Network, os_error
+from simulator.world.network import Listener, Network
 
 __all__ = ["Resolver", "SimulatedSocket", "SocketFactory"]
 
@@ -80,7 +82,7 @@ class SimulatedSocket(trio.socket.SocketType):
 
     # Listening
 
-    async def bind(self, address: tuple[str, int]) -> None:  # type: ignore[override]
+    async def bind(self, address: tuple[str, int]) -> None:
         """Take a local address; port 0 means any."""
         await trio.lowlevel.checkpoint()
         self._check_open()
@@ -92,7 +94,7 @@ class SimulatedSocket(trio.socket.SocketType):
         self._check_open()
         if self._bound is None:
             self._bound = ("0.0.0.0", self._network.ephemeral_port(self._owner.host.name))
-        self._listener = self._network.listen(self._owner.host.name, self._bound[1])
+        self._listener = self._network.listen(self._owner.host.name, self._bound[1], self._bound[0])
 
     async def accept(self) -> tuple["SimulatedSocket", tuple[str, int]]:
         """Wait for the next connection."""
@@ -111,7 +113,7 @@ class SimulatedSocket(trio.socket.SocketType):
 
     # Connecting and streaming
 
-    async def connect(self, address: tuple[str, int]) -> None:  # type: ignore[override]
+    async def connect(self, address: tuple[str, int]) -> None:
         """Open a connection. Raises OSError: refused, timed out, no such name, network down."""
         self._check_open()
         ip, port = address[0], int(address[1])
@@ -120,24 +122,21 @@ class SimulatedSocket(trio.socket.SocketType):
         if self._bound is None:
             self._bound = (self._owner.host.address, self._network.ephemeral_port(self._owner.host.name))
         task = trio.lowlevel.current_task()
-        gave_up = False
 
         def done(result: End | OSError) -> None:
-            if not gave_up:
-                trio.lowlevel.reschedule(task, _outcome(result))
-            elif isinstance(result, End):
-                _close(self._network, result)
+            answer = outcome.Error(result) if isinstance(result, OSError) else outcome.Value(result)
+            trio.lowlevel.reschedule(task, answer)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            nonlocal gave_up
-            gave_up = True
+            give_up()
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self._network.connect(self._owner.host.name, self._bound[1], (ip, port), done)
-        self._end = await trio.lowlevel.wait_task_rescheduled(abort)
+        give_up = self._network.connect(self._owner.host.name, self._bound[1], (ip, port), done)
+        end: End = await trio.lowlevel.wait_task_rescheduled(abort)
         if self._closed or not self._owner.alive:
-            _close(self._network, self._end)
-            raise os_error(errno.ENETDOWN)
+            end.close()
+            self._check_open()
+        self._end = end
 
     async def send(self, data: Any, flags: int = 0) -> int:
         """Send some of the bytes; waits while the flow-control window is full. Returns how many were sent."""
@@ -160,6 +159,8 @@ class SimulatedSocket(trio.socket.SocketType):
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Receive at least one byte; b"" at the end of the stream."""
+        if flags & stdlib_socket.MSG_PEEK:
+            raise os_error(errno.EOPNOTSUPP)
         end = self._connected()
         if end.arrived or end.eof or end.error is not None:
             await trio.lowlevel.checkpoint()
@@ -167,10 +168,10 @@ class SimulatedSocket(trio.socket.SocketType):
             self._check_open()
             if end.arrived:
                 return end.take(bufsize)
-            if end.error is not None:
-                raise end.error
             if end.eof:
                 return b""
+            if end.error is not None:
+                raise end.error
             await end.readers.park()
 
     async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -183,15 +184,16 @@ class SimulatedSocket(trio.socket.SocketType):
         """Wait until a send would not block."""
         end = self._connected()
         await trio.lowlevel.checkpoint()
-        while end.unread >= WINDOW_BYTES and end.error is None:
+        while end.unread >= WINDOW_BYTES and end.error is None and not self._closed:
             await end.writers.park()
+        self._check_open()
 
     def shutdown(self, how: int) -> None:
         """Send the end of the stream (SHUT_WR, SHUT_RDWR)."""
         end = self._connected()
         if how != stdlib_socket.SHUT_RD and not end.shut and end.error is None:
             end.shut = True
-            end.transmit(None)
+            end.transmit(Mark.END)
 
     def close(self) -> None:
         """Close the socket; whoever waits in a call on it is woken with an error."""
@@ -201,13 +203,11 @@ class SimulatedSocket(trio.socket.SocketType):
         if self._listener is not None:
             self._network.close_listener(self._listener)
         if self._end is not None:
-            _close(self._network, self._end)
+            self._end.close()
 
     def detach(self) -> int:
         """Refuse: there is no file descriptor to hand out."""
-        raise UnsupportedError(
-            "a simulated socket has no file descriptor to detach. Keep the socket object instead."
-        )
+        raise UnsupportedError("a simulated socket has no file descriptor to detach. Keep the socket object instead.")
 
     def _connected(self) -> End:
         self._check_open()
@@ -222,29 +222,6 @@ class SimulatedSocket(trio.socket.SocketType):
             raise os_error(errno.ENETDOWN)
 
 
-def _outcome(result: End | OSError) -> Any:
-    import outcome
-
-    return outcome.Error(result) if isinstance(result, OSError) else outcome.Value(result)
-
-
-def _close(network: Network, end: End) -> None:
-    if end.closed:
-        return
-    end.closed = True
-    if end.error is None:
-        if end.arrived:
-            # Closing with unread data is answered to the peer with a reset (RFC 2525, section 2.17).
-            other = end.other
-            network.clock.call_after(network.delay_s(end.link), lambda: other.fail(errno.ECONNRESET))
-        elif not end.shut:
-            end.shut = True
-            end.transmit(None)
-    end.readers.unpark_all()
-    end.writers.unpark_all()
-    network.forget(end)
-
-
 class SocketFactory(trio.abc.SocketFactory):
     """Makes simulated sockets for every task that runs on a host."""
 
@@ -255,7 +232,7 @@ class SocketFactory(trio.abc.SocketFactory):
         self,
         family: AddressFamily | int = AddressFamily.AF_INET,
         type: SocketKind | int = SocketKind.SOCK_STREAM,
-        proto: int = 0,  # noqa: A002 - Trio's name
+        proto: int = 0,
     ) -> SimulatedSocket:
         """Make a TCP socket. IPv6 and UDP are refused as a machine without them would."""
         if family != AddressFamily.AF_INET:
@@ -278,14 +255,12 @@ class Resolver(trio.abc.HostnameResolver):
         family: int = 0,
         type: int = 0,
         proto: int = 0,
-        flags: int = 0,  # noqa: A002
+        flags: int = 0,
     ) -> Awaitable[list[Any]]:
         """Resolve a host name to its one IPv4 address. Raises socket.gaierror for an unknown name."""
         return self._getaddrinfo(host, port, type or SocketKind.SOCK_STREAM)
 
-    async def _getaddrinfo(
-        self, host: bytes | str | None, port: bytes | str | int | None, kind: int
-    ) -> list[Any]:
+    async def _getaddrinfo(self, host: bytes | str | None, port: bytes | str | int | None, kind: int) -> list[Any]:
         await trio.lowlevel.checkpoint()
         name = host.decode() if isinstance(host, bytes) else host
         if name in (None, "", "localhost"):

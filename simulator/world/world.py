@@ -14,9 +14,10 @@ import trio.socket
 from simulator.errors import SystemFailedError
 from simulator.world.chance import Chance, WallClock
 from simulator.world.clock import VirtualClock
-from simulator.world.host import Host, Incarnation, current_host, describe
+from simulator.world.host import Host, Incarnation, describe, host_of
+from simulator.world.names import TaskNames
 from simulator.world.network import Network
-from simulator.world.seams import RunQueue, Seams, TaskPath
+from simulator.world.seams import RunQueue, Seams
 from simulator.world.sockets import Resolver, SocketFactory
 from simulator.world.weather import Weather
 
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 STEPS_WITHOUT_TIME_MAX = 200_000
 """Task steps at one simulated instant after which a program is said to spin: about a second of real time."""
+
+CLEAN_UP_S_MAX = 3600.0
+"""Simulated time that shielded clean-up may take when a world is closed."""
 
 _alive: list["World"] = []
 
@@ -47,33 +51,6 @@ class Call(Generic[T]):
         return self._outcome.unwrap()
 
 
-class _Names(trio.abc.Instrument):
-    """Gives every task its path of parent and child index: the same in every run, whatever else is deleted from it."""
-
-    def __init__(self) -> None:
-        self.paths: dict[trio.lowlevel.Task, TaskPath] = {}
-        self._children: dict[TaskPath, int] = {}
-        self.root: trio.lowlevel.Task | None = None
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        nursery = task.parent_nursery
-        parent = nursery.parent_task if nursery is not None else None
-        # What the world itself starts is named, so that the order of hosts does not depend on when they started.
-        base = (
-            (task.name,)
-            if parent is self.root and parent is not None
-            else self.paths.get(parent, ("",))
-            if parent
-            else ("",)
-        )
-        number = self._children.get(base, 0)
-        self._children[base] = number + 1
-        self.paths[task] = (*base, number)
-
-    def task_exited(self, task: trio.lowlevel.Task) -> None:
-        self._children.pop(self.paths.pop(task), None)
-
-
 class World:
     """One deterministic run of Trio, standing still between two calls.
 
@@ -93,14 +70,21 @@ class World:
         self.failures: list[tuple[str, str]] = []
         self.on_failure: Callable[[str, str], None] = lambda host, error: self.failures.append((host, error))
         self._chance = Chance(seed)
-        self._names = _Names()
+        self._names = TaskNames()
         self._queue = RunQueue(self.weather, self._names.paths)
         self._seams = Seams(self._queue)
         self._ticks: deque[Callable[[], object]] = deque()
         self._ended: outcome.Outcome[None] | None = None
         self._interrupted = False
         self._pumping = False
-        self._open()
+        self._main_scope = trio.CancelScope()
+        self._previous_handler: Any = None
+        _alive.append(self)
+        try:
+            self._open()
+        except BaseException:  # nobody holds a world that could not be opened: nobody else will close it
+            self.close()
+            raise
 
     # Time
 
@@ -125,7 +109,10 @@ class World:
         return started.result()
 
     def start(self, call: Callable[[], Awaitable[T]], *, host: str, name: str = "call") -> Call[T]:
-        """Start an async function on a host; it goes on whenever time passes. On a host that is down it dies at once."""
+        """Start an async function on a host; it goes on whenever time passes. On a host that is down it dies at once.
+
+        A call that dies ends with ConnectionAbortedError.
+        """
         incarnation = self.hosts[host].incarnation
         assert incarnation is not None
         handle: Call[T] = Call()
@@ -167,33 +154,35 @@ class World:
         then its tasks are cancelled: their `finally` blocks run and change nothing outside.
         """
         host = self.hosts[name]
+        host.crashes += 1
+        self._take_down(host, silently=silently)
+
+    def _take_down(self, host: Host, *, silently: bool) -> None:
         incarnation = host.incarnation
         if incarnation is None or not incarnation.alive:
             return
         incarnation.alive = False
-        self.network.cut(name, silently=silently)
+        self.network.cut(host.name, silently=silently)
         if host.on_crash is not None:
             host.on_crash()
         if incarnation.nursery is not None:
             incarnation.nursery.cancel_scope.cancel()
 
     def restart(self, name: str) -> None:
-        """Start the host's main afresh, unless it runs."""
+        """Undo one `crash`; with the last, or after a main that raised, start the main afresh, unless it runs."""
         host = self.hosts[name]
-        if not host.up:
+        host.crashes = max(0, host.crashes - 1)
+        if not host.up and not host.crashes:
             self.network.revive(name)
             self._start(host)
-            self.network.retry_connects(name)
 
     def freeze(self, name: str) -> None:
         """Keep back everything to and from the host."""
-        for link in self._links_of(name):
-            self.network.block(link)
+        self.network.freeze(name)
 
     def thaw(self, name: str) -> None:
-        """Undo `freeze`: what was kept back arrives, in order."""
-        for link in self._links_of(name):
-            self.network.unblock(link)
+        """Undo one `freeze`: with the last, what was kept back arrives, in order."""
+        self.network.thaw(name)
 
     # Links
 
@@ -233,12 +222,14 @@ class World:
 
     def waiting(self) -> list[str]:
         """Describe each task that is still there: its host, its name and the line it waits at."""
+        return self._describe_tasks(dead_too=False)
+
+    def _describe_tasks(self, *, dead_too: bool) -> list[str]:
         lines = []
         for task, path in sorted(self._names.paths.items(), key=lambda item: item[1]):
-            incarnation = _host_of(task)
-            if incarnation is not None and incarnation.alive:
-                frames = [f"{frame.f_code.co_name}:{line}" for frame, line in task.iter_await_frames()]
-                lines.append(f"{incarnation.host.name}/{path}: {' > '.join(frames[-4:-1] or frames)}")
+            incarnation = host_of(task)
+            if incarnation is not None and (incarnation.alive or dead_too):
+                lines.append(f"{incarnation.host.name}/{path}: {' > '.join(_waits_at(task)[-4:])}")
         return lines
 
     def who_waits(self) -> str:
@@ -251,8 +242,9 @@ class World:
         """End the run: cancel every task, and give back wall clock, randomness and Trio's own parts."""
         if self not in _alive:
             return
+        assert not self._pumping, "the world cannot be closed from inside itself"
         try:
-            if self._ended is None:
+            if self._ended is None and self._ticks:
                 self._main_scope.cancel()
                 for host in self.hosts.values():
                     if host.incarnation is not None:
@@ -270,11 +262,9 @@ class World:
         self.close()
 
     def _open(self) -> None:
-        _alive.append(self)
         self._seams.install()
         self._chance.install()
         self._wall.install()
-        self._previous_handler: Any = None
         if (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -290,17 +280,17 @@ class World:
             clock=self.clock,
             instruments=[self._names],
         )
-        self._seams.attach(self.clock)
+        self._seams.attach(self.clock, self._ticks[0])
         self._pump(0.0, None)
 
     async def _main(self) -> None:
         trio.socket.set_custom_socket_factory(SocketFactory(self.network))
         trio.socket.set_custom_hostname_resolver(Resolver(self.network))
         self._names.root = trio.lowlevel.current_task()
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._main_scope = nursery.cancel_scope
-            await trio.sleep_forever()
+        with self._main_scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await trio.sleep_forever()
 
     def _start(self, host: Host) -> None:
         host.lives += 1
@@ -314,18 +304,14 @@ class World:
 
     def _on_host_failure(self, host: Host, error: BaseException) -> None:
         """A host whose main raises has ended as a process does: its kernel resets what it had open."""
-        self.crash(host.name)
+        self._take_down(host, silently=False)
         self.on_failure(host.name, describe(error))
-
-    def _links_of(self, name: str) -> list[Any]:
-        others = [other for other in self.hosts if other != name]
-        return [self.network.link(*pair) for other in others for pair in ((name, other), (other, name))]
 
     def _on_ended(self, run_outcome: outcome.Outcome[None]) -> None:
         self._ended = run_outcome
 
     def _on_interrupt(self, _number: int, _frame: object) -> None:
-        if not self._pumping:
+        if not self._pumping or self._interrupted:  # asked twice: a task that never gives way holds up the pump
             raise KeyboardInterrupt
         self._interrupted = True
 
@@ -354,20 +340,42 @@ class World:
                     raise KeyboardInterrupt
         finally:
             self._pumping = False
+        if clock.error is not None:
+            error, clock.error = clock.error, None
+            raise error
         if self._ended is not None:
             self._ended.unwrap()
             raise SystemFailedError("the world ended by itself")
 
     def _pump_until_ended(self) -> None:
-        """Let every task see its cancellation. Shielded clean-up may take simulated time; none may take for ever."""
-        self.clock.horizon_s = self.clock.now_s + 3600.0
-        for _ in range(5 * STEPS_WITHOUT_TIME_MAX):
-            if self._ended is not None or not self._ticks:
-                break
+        """Let every task see its cancellation; those that shield themselves for ever see it after `CLEAN_UP_S_MAX`."""
+        stuck: list[str] = []
+        self._pumping = True  # Ctrl-C waits until the world has ended
+        try:
+            self._turn_until_ended()
+            if self._ended is None:
+                stuck = self._describe_tasks(dead_too=True)
+                self._seams.unshield(sorted(self._names.paths, key=self._names.paths.__getitem__))
+                self._turn_until_ended()
+        finally:
+            self._pumping = False
+            if self._ended is None:
+                self._seams.abandon()
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if stuck:
+            raise SystemFailedError(
+                f"tasks that shield themselves from cancellation never ended: {'; '.join(stuck[:12])}"
+            )
+
+    def _turn_until_ended(self) -> None:
+        clock, steps_max = self.clock, self._queue.steps + 5 * STEPS_WITHOUT_TIME_MAX
+        clock.horizon_s = clock.now_s + CLEAN_UP_S_MAX
+        idle_turns = 0  # a few: Trio wakes itself through a real socket as it ends
+        while self._ended is None and idle_turns < 4 and self._queue.steps < steps_max:
+            clock.idle = False
             self._ticks.popleft()()
-        assert self._ended is not None, (
-            "tasks that shield themselves from cancellation never ended: " + self.who_waits()
-        )
+            idle_turns += clock.idle
 
     def _restore(self) -> None:
         if self._previous_handler is not None:
@@ -377,8 +385,11 @@ class World:
         self._seams.remove()
 
 
-def _host_of(task: trio.lowlevel.Task) -> Incarnation | None:
-    try:
-        return task.context.run(current_host)
-    except SystemFailedError:
-        return None
+def _waits_at(task: trio.lowlevel.Task) -> list[str]:
+    """Name the functions and lines at which a task waits, down to its call into Trio."""
+    frames = []
+    for frame, line in task.iter_await_frames():
+        frames.append(f"{frame.f_code.co_name}:{line}")
+        if frame.f_globals.get("__name__", "").startswith("trio."):
+            break
+    return frames

@@ -1,6 +1,7 @@
 """Small programs, and shorthands, that the tests of the world share."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -13,9 +14,10 @@ Handler = Callable[[trio.SocketStream], Awaitable[object]]
 
 
 async def echo(stream: trio.SocketStream) -> None:
-    async with stream:
-        async for data in stream:
-            await stream.send_all(data)
+    with suppress(trio.BrokenResourceError):  # a client that gives up must not bring down the server
+        async with stream:
+            async for data in stream:
+                await stream.send_all(data)
 
 
 def serve(handler: Handler, port: int = PORT) -> Callable[[], Awaitable[None]]:
@@ -28,7 +30,9 @@ def serve(handler: Handler, port: int = PORT) -> Callable[[], Awaitable[None]]:
 serve_echo = serve(echo)
 
 
-def world_with(server: Callable[[], Awaitable[object]] | None = serve_echo, *, clients: int = 1, seed: int = 0) -> World:
+def world_with(
+    server: Callable[[], Awaitable[object]] | None = serve_echo, *, clients: int = 1, seed: int = 0
+) -> World:
     """Open a world with a host `server` and hosts `c0`, `c1`, ..."""
     world = World(seed=seed)
     world.add_host("server", server)

@@ -1,0 +1,83 @@
+"""Anchors: what must have been seen before a step is taken, so that real time need not resemble simulated time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from simulator.history import Event, History, Kind, Value
+from simulator.plan import Do, Plan, Strike, Wait
+from simulator.system import user_name
+
+__all__ = ["Seen", "WatchedHistory", "anchors_of"]
+
+Seen = Counter[tuple[str, str]]
+"""How often each user saw or completed something of each name."""
+
+
+def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen | None]:
+    """Return, per step, what users had seen and completed before it began in simulation; None if it never began.
+
+    `events` are a trace's; without any, nothing is waited for. A step does not begin when it makes no sense, such as
+    a question of a user who is not connected.
+    """
+    begun: list[tuple[Mapping[str, Value], Seen]] = []
+    seen: Seen = Counter()
+    for event in events:
+        if _begins_step(event):
+            begun.append((event, seen.copy()))
+        elif _is_users(str(event["host"]), str(event["kind"])):
+            seen[str(event["host"]), str(event["name"])] += 1
+    anchors: list[Seen | None] = []
+    for step in plan.steps:
+        if isinstance(step.action, Wait) or not events:
+            anchors.append(Counter())
+        elif begun and _is_of(begun[0][0], step.action):
+            anchors.append(begun.pop(0)[1])
+        else:
+            anchors.append(None)
+    return anchors
+
+
+def _begins_step(event: Mapping[str, Value]) -> bool:
+    data = event.get("data")
+    begins = isinstance(data, dict) and data.get("phase") == "begin"
+    return event["kind"] == Kind.INVOKE.value or (event["kind"] == Kind.FAULT.value and begins)
+
+
+def _is_of(event: Mapping[str, Value], action: Do | Strike) -> bool:
+    if isinstance(action, Do):
+        return (event["name"], event["host"]) == (action.operation, f"user:{user_name(action.user)}")
+    return (event["name"], event["host"]) == (action.fault.kind, action.fault.at[0])
+
+
+def _is_users(host: str, kind: str) -> bool:
+    return host.startswith("user:") and kind in (Kind.OK.value, Kind.FAIL.value, Kind.INFO.value, Kind.OBSERVE.value)
+
+
+class WatchedHistory(History):
+    """A history that wakes whoever waits for users to have seen something: at that moment, without polling."""
+
+    def __init__(self) -> None:
+        begun_s = trio.current_time()
+        super().__init__(lambda: trio.current_time() - begun_s)
+        self._seen: Seen = Counter()
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def record(
+        self, kind: Kind, host: str, name: str, data: Mapping[str, Value] | None = None, operation: int | None = None
+    ) -> Event:
+        """Append one event."""
+        if _is_users(host, kind.value):
+            self._seen[host, name] += 1
+            self._changed.unpark_all()
+        return super().record(kind, host, name, data, operation)
+
+    def missing(self, anchor: Seen) -> Seen:
+        """Return what of an anchor was not seen yet."""
+        return anchor - self._seen
+
+    async def wait_seen(self, anchor: Seen) -> None:
+        """Wait until all of an anchor was seen."""
+        while self.missing(anchor):
+            await self._changed.park()

@@ -1,0 +1,73 @@
+"""Runs the command as its users do: in a process of its own, in a directory of its own."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+from wavetank.command import main
+
+ROOT = Path(__file__).parents[2]
+SMALL = "tests.simulator.small"
+BANK = "tests.reader.my_system:system"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The variables of a user's shell: what this project adds is where it is."""
+    kept = {key: value for key, value in os.environ.items() if key in ("HOME", "PATH", "LANG")}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | more
+
+
+def wavetank(directory: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "wavetank", *arguments],
+        cwd=directory,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(directory: Path, *arguments: str) -> str:
+    """Run what must be refused: exit code 2, one sentence on standard error, no traceback. Return the sentence."""
+    code, out, err = called(directory, *arguments)
+    assert code == 2, (out, err)
+    assert "Traceback" not in out + err
+    last = err.strip().splitlines()[-1]
+    assert last.startswith(("wavetank: ", "Error: ")), err
+    return last
+
+
+def called(directory: Path, *arguments: str) -> tuple[object, str, str]:
+    """Run the command in this process, which is much faster. Returns exit code, standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(directory),
+        mock.patch.object(sys, "argv", ["wavetank", *arguments]),
+        mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.dict(os.environ),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            return ended.code, out.getvalue(), err.getvalue()
+
+
+def normalised(text: str) -> str:
+    """Replace real durations and what follows from them; everything else is the same in every run of one seed."""
+    text = re.sub(r"in \d+\.\d real s \([\d,]+ to 1\)", "in R real s (N to 1)", text)
+    return re.sub(r"replays in \d+\.\d s", "replays in R s", text)
+
+
+def listing(directory: Path) -> list[str]:
+    """Everything in a directory and below."""
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))

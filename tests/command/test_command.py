@@ -1,0 +1,94 @@
+"""What all commands share: help with examples, exit codes, and no traceback for what is not our fault."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from models.defects import DEFECTS
+from tests.command.stage import SMALL, called, listing, refused
+from wavetank.command import command
+
+COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("staging",)]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: " ".join(each) or "wavetank")
+def test_help_says_what_how_and_by_example(arguments: tuple[str, ...]) -> None:
+    """Exit code 0, a sentence, the options, and lines to copy; nothing wider than a terminal."""
+    ran = CliRunner().invoke(command, [*arguments, "--help"], prog_name="wavetank")
+    assert ran.exit_code == 0
+    assert "Examples:" in ran.output
+    assert " ".join(("  wavetank", *arguments)) in ran.output
+    assert all(len(line) <= 100 for line in ran.output.splitlines())
+    for name, option in _options(arguments):
+        assert name in ran.output
+        assert option.help, name
+
+
+def _options(arguments: tuple[str, ...]) -> list[tuple[str, click.Option]]:
+    found: click.Command = command
+    for name in arguments:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    return [(each.opts[0], each) for each in found.params if isinstance(each, click.Option) and each.name != "version"]
+
+
+def test_every_command_is_tested_here() -> None:
+    """A new one needs examples too."""
+    assert {each[0] for each in COMMANDS if each} == set(command.commands)
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    """Where a script's author looks."""
+    ran = CliRunner().invoke(command, ["--help"], prog_name="wavetank")
+    lines = ran.output.partition("Exit codes")[2].splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == ["0", "1", "2", "3", "130"]
+
+
+def test_defects_lists_each_with_what_it_breaks() -> None:
+    """One line each, first the name to give to --defect."""
+    ran = CliRunner().invoke(command, ["defects"])
+    lines = ran.output.splitlines()
+    assert [line.split()[:2] for line in lines] == [[each.name, f"{each.breaks}:"] for each in DEFECTS]
+
+
+def test_a_system_without_defects_says_so(tmp_path: Path) -> None:
+    """An empty list on standard output, a sentence beside it."""
+    code, out, err = called(tmp_path, "defects", f"{SMALL}:quiet")
+    assert (code, out) == (0, "")
+    assert "declares no defects" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("chekc",), "No such command 'chekc'"),
+        (("--nonsense",), "No such option"),
+        (("replay",), "Missing argument"),
+        (("defects", "nowhere:system"), "no module named 'nowhere'"),
+        (
+            ("serve", "--redis", "http://x", "--clickhouse", "http://x:1", "--port", "1"),
+            "'http://x' is not a redis URL",
+        ),
+        (("serve", "--redis", "redis://x", "--clickhouse", "http://x:none", "--port", "1"), "is not a URL"),
+        (("serve", "--redis", "redis://x", "--clickhouse", "http://x", "--port", "70000"), "--port"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    """Exit code 2, and nothing is written."""
+    assert says in refused(tmp_path, *arguments)
+    assert listing(tmp_path) == []
+
+
+def test_a_bug_of_ours_is_no_violation(tmp_path: Path) -> None:
+    """Python's own exit code for a traceback is 1, which means something else here. Base exceptions and groups too."""
+    (tmp_path / "odd.py").write_text(
+        "from simulator import System\n"
+        "class Odd(System):\n"
+        "    def hosts(self): raise BaseExceptionGroup('several', [SystemExit(0)])\n"
+        "system = Odd()\n"
+    )
+    code, _, err = called(tmp_path, "check", "odd:system", "--runs", "1")
+    assert code == 2
+    assert "this should not have happened" in err

@@ -1,0 +1,206 @@
+"""The parts of a live run, each by itself: what steps wait for, what logs say, how faults overlap."""
+
+from collections import Counter
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+
+from simulator.errors import EnvironmentFailedError
+from simulator.fault import FAULT_KINDS, Fault
+from simulator.history import Kind, Value
+from simulator.live.anchors import WatchedHistory, anchors_of
+from simulator.live.logs import HostLog
+from simulator.live.nemesis import LiveNemesis, strike_proxy
+from simulator.live.proxy import Proxy
+from simulator.live.target import Control
+from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
+from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
+
+ALICE, BOB = "user:alice", "user:bob"
+
+
+def event(kind: Kind, host: str, name: str, **data: Value) -> dict[str, Value]:
+    return {"at_s": 0.0, "kind": kind.value, "host": host, "name": name, "data": data}
+
+
+CRASH = Fault("crash", ("redis",), 1.0)
+EVENTS = [
+    event(Kind.MARK, "", "start"),
+    event(Kind.INVOKE, ALICE, "connect"),
+    event(Kind.OBSERVE, "platform", "connection_opened"),
+    event(Kind.OBSERVE, ALICE, "frame"),
+    event(Kind.OK, ALICE, "connect"),
+    event(Kind.FAULT, "redis", "crash", phase="begin"),
+    event(Kind.OBSERVE, ALICE, "frame"),
+    event(Kind.FAULT, "redis", "crash", phase="end"),
+    event(Kind.INVOKE, BOB, "connect"),
+]
+
+
+def plan(*actions: Do | Strike | Wait) -> Plan:
+    return Plan(Setting(users=2), tuple(Step(action) for action in actions))
+
+
+def test_a_step_waits_for_what_users_had_seen_before_it_in_simulation() -> None:
+    """What the platform did is known from its log, late: only what users see can order steps."""
+    anchors = anchors_of(plan(Do("connect", 0), Strike(CRASH), Wait(), Do("connect", 1)), EVENTS)
+    assert anchors == [
+        Counter(),
+        Counter({(ALICE, "frame"): 1, (ALICE, "connect"): 1}),
+        Counter(),
+        Counter({(ALICE, "frame"): 2, (ALICE, "connect"): 1}),
+    ]
+
+
+def test_a_step_that_was_left_out_in_simulation_is_left_out_live() -> None:
+    """Otherwise every later step would wait for the wrong moment."""
+    anchors = anchors_of(plan(Do("connect", 0), Do("ask", 1), Strike(CRASH), Do("connect", 1)), EVENTS)
+    assert [anchor is None for anchor in anchors] == [False, True, False, False]
+    assert anchors[2] == Counter({(ALICE, "frame"): 1, (ALICE, "connect"): 1})
+
+
+def test_a_trace_without_events_is_played_without_waiting() -> None:
+    """A plan made by hand has no history yet."""
+    assert anchors_of(plan(Do("connect", 0), Strike(CRASH)), []) == [Counter(), Counter()]
+
+
+def test_a_history_wakes_who_waits_as_soon_as_users_have_seen_it() -> None:
+    """A fault that must strike right after an acknowledgement comes too late if that is polled for."""
+
+    async def main() -> None:
+        history = WatchedHistory()
+        woken = trio.Event()
+
+        async def wait() -> None:
+            await history.wait_seen(Counter({(ALICE, "frame"): 2}))
+            woken.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            history.record(Kind.OBSERVE, ALICE, "frame")
+            history.record(Kind.OBSERVE, BOB, "frame")
+            history.record(Kind.INVOKE, ALICE, "frame")
+            await trio.testing.wait_all_tasks_blocked()
+            assert not woken.is_set()
+            history.record(Kind.OBSERVE, ALICE, "frame")
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken.is_set()
+
+    trio.run(main)
+
+
+def test_a_log_is_read_from_its_present_end_line_by_line(tmp_path: Path) -> None:
+    """A line may be half written when it is read; a traceback between the lines is none of ours."""
+    path = tmp_path / "log"
+    path.write_text('{"event": "of an earlier run"}\n')
+    log = HostLog(path)
+    with path.open("a") as writer:
+        writer.write('{"event": "first", "n": 1, "timestamp": "t"}\nTraceback:\n[1]\n{"no": "event"}\n{"eve')
+        writer.flush()
+        assert log.read() == [("first", {"n": 1})]
+        writer.write('nt": "second"}\n')
+        writer.flush()
+        assert log.read() == [("second", {})]
+    log.close()
+
+
+def test_a_log_that_cannot_be_read_is_the_environments_fault(tmp_path: Path) -> None:
+    """A deployment on another machine has its logs there."""
+    with pytest.raises(EnvironmentFailedError, match=r"See \[logs\]"):
+        HostLog(tmp_path / "none")
+
+
+class RecordingControl:
+    """Stands for the control of a deployment: keeps the orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Value]] = []
+
+    def order(self, do: str, **arguments: Value) -> dict[str, Value]:
+        self.orders.append({"do": do, **arguments})
+        return {}
+
+    def actions(self) -> list[Value]:
+        return [order.get("action", order["do"]) for order in self.orders]
+
+
+def a_nemesis(latency_s: float = 0.0) -> tuple[LiveNemesis, RecordingControl]:
+    control = RecordingControl()
+    return LiveNemesis(cast("Control", control), {}, latency_s=latency_s), control
+
+
+def test_overlapping_faults_do_not_undo_each_other() -> None:
+    """The link must stay cut until the last of them ends."""
+    nemesis, control = a_nemesis()
+    for strike in (nemesis.block, nemesis.block, nemesis.refuse, nemesis.unblock):
+        strike("platform", "redis")
+    assert control.actions() == ["hold", "refuse"]
+    nemesis.unblock("platform", "redis")
+    nemesis.admit("platform", "redis")
+    assert control.actions() == ["hold", "refuse", "release", "admit"]
+
+
+def test_a_slow_link_is_slower_than_the_simulated_latency_and_then_as_slow() -> None:
+    """The latency of the simulation is part of the timing that a failure needs."""
+    nemesis, control = a_nemesis(latency_s=0.02)
+    nemesis.slow_all(["platform->redis"])
+    nemesis.slow("platform", "redis", 0.3)
+    nemesis.slow("platform", "redis", -0.3)
+    assert [order["seconds"] for order in control.orders] == pytest.approx([0.02, 0.02, 0.32, 0.02])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAULT_KINDS if kind != "vanish"])
+def test_every_fault_kind_is_expressible_and_undone(kind: str) -> None:
+    """Each begin has its end in orders that a deployment understands, proxies' ones included."""
+    undone_by = {"crash": "restart", "freeze": "thaw", "hold": "release", "refuse": "admit", "silence": "unsilence"}
+    nemesis, control = a_nemesis()
+    fault = Fault(kind, ("platform", "redis") if FAULT_KINDS[kind].strikes == 2 else ("redis",), 1.0)
+    FAULT_KINDS[kind].begin(nemesis, fault)
+    end = FAULT_KINDS[kind].end
+    if end is not None:
+        end(nemesis, fault)
+    actions = control.actions()
+    for begun, undone in undone_by.items():
+        assert actions.count(begun) == actions.count(undone)
+    proxy = Proxy(("127.0.0.1", 1))
+    for order in control.orders:
+        if order["do"] == "proxy":
+            strike_proxy(proxy, str(order["action"]), "to-upstream", cast("float", order["seconds"]))
+
+
+def test_an_unknown_order_to_a_proxy_is_refused() -> None:
+    """Orders come over a wire."""
+    with pytest.raises(KeyError):
+        strike_proxy(Proxy(("127.0.0.1", 1)), "explode", "to-upstream")
+
+
+def test_a_connection_that_went_dead_is_reset_when_a_side_sends_again() -> None:
+    """As in simulation: a reset at the end of the fault would tell a mere listener what a network never tells."""
+
+    async def test(wire: Wire) -> None:
+        quiet, sending = await wire.connect(), await wire.connect()
+        wire.proxy.silence()
+        wire.proxy.unsilence()
+        await assert_nothing_comes(quiet.client)
+        await sending.client.send_all(b"anyone?")
+        await wait_reset(sending.client)
+        await assert_nothing_comes(quiet.client)
+
+    on_a_wire(test)
+
+
+def test_a_dead_connection_on_which_something_was_lost_is_reset_when_the_network_passes_again() -> None:
+    """TCP sends again what was not acknowledged, and is told then."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        wire.proxy.silence()
+        await pair.client.send_all(b"anyone?")
+        await assert_nothing_comes(pair.server)
+        wire.proxy.unsilence()
+        await wait_reset(pair.client)
+
+    on_a_wire(test)

@@ -1,0 +1,239 @@
+"""The reducer, on predicates over plans: no system, no luck."""
+
+import time
+from collections.abc import Callable
+
+import attrs
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from simulator.fault import FAULT_KINDS, Fault
+from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
+from simulator.reducer import Reducer, Reduction
+
+PLENTY_S = 60.0
+
+
+def reduce(plan: Plan, fails: Callable[[Plan], bool], budget_s: float = PLENTY_S) -> Reduction:
+    return Reducer(fails, budget_s=budget_s).reduce(plan)
+
+
+def do(name: str, user: int = 0, after_s: float = 0.2, weather: int = 9) -> Step:
+    return Step(Do(name, user), after_s, weather)
+
+
+def names(plan: Plan) -> list[str]:
+    return [step.action.operation for step in plan.steps if isinstance(step.action, Do)]
+
+
+def faults(plan: Plan) -> list[Fault]:
+    return [step.action.fault for step in plan.steps if isinstance(step.action, Strike)]
+
+
+def in_order(plan: Plan, *needed: str) -> bool:
+    rest = iter(names(plan))
+    return all(name in rest for name in needed)
+
+
+NOISE = tuple(do(f"noise{index}", user=index % 3) for index in range(20))
+STORM = Setting(users=3, latency_s=0.02, seed=77)
+
+
+def test_irrelevant_steps_go() -> None:
+    """Thirty steps tell a reader nothing."""
+    plan = Plan(STORM, (*NOISE, do("cause", user=2), *NOISE))
+    reduced = reduce(plan, lambda each: "cause" in names(each))
+    assert reduced.plan == Plan(Setting(users=1), (Step(Do("cause", 0)),))
+    assert reduced.complete
+
+
+def test_steps_that_need_each_other_stay() -> None:
+    """Neither can be left out alone, however far apart they are."""
+    plan = Plan(STORM, (do("first"), *NOISE, do("second"), *NOISE, do("third")))
+    reduced = reduce(plan, lambda each: in_order(each, "first", "second", "third"))
+    assert names(reduced.plan) == ["first", "second", "third"]
+
+
+def test_the_time_of_what_goes_passes_all_the_same() -> None:
+    """What must meet a moment still meets it when the steps between are gone."""
+    plan = Plan(STORM, (do("early"), *NOISE, do("late")))
+
+    def fails(each: Plan) -> bool:
+        at_s, begun = 0.0, {}
+        for step in each.steps:
+            if isinstance(step.action, Do):
+                begun[step.action.operation] = at_s
+            at_s += step.after_s
+        return "early" in begun and "late" in begun and begun["late"] - begun["early"] >= 3.9
+
+    reduced = reduce(plan, fails).plan
+    assert names(reduced) == ["early", "late"]
+    assert reduced.steps[0].after_s >= 3.9
+    assert reduced.steps[1].after_s == 0.0
+
+
+def test_weather_is_calmed_where_it_does_not_matter() -> None:
+    """What is left of it is what the failure needs."""
+    plan = Plan(STORM, (do("a"), do("b"), do("c")))
+    reduced = reduce(plan, lambda each: names(each) == ["a", "b", "c"] and each.steps[1].weather == 9).plan
+    assert [step.weather for step in reduced.steps] == [0, 9, 0]
+
+
+def test_pauses_and_faults_are_shortened_as_far_as_it_still_fails() -> None:
+    """A reader asks why two seconds; there should be a reason."""
+    struck = Step(Strike(Fault("partition", ("a", "b"), 6.0)), 3.0)
+    plan = Plan(STORM, (struck, do("cause", after_s=3.0)))
+
+    def fails(each: Plan) -> bool:
+        return bool(faults(each)) and faults(each)[0].for_s >= 0.5 and each.steps[0].after_s >= 0.2
+
+    reduced = reduce(plan, fails).plan
+    assert [fault.for_s for fault in faults(reduced)] == [1.0]
+    assert [step.after_s for step in reduced.steps] == [0.2]
+
+
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_a_fault_that_must_be_is_kept(kind: str) -> None:
+    """Or made plainer, when any at that place will do."""
+    place = ("a", "b")[: FAULT_KINDS[kind].strikes]
+    plan = Plan(STORM, (*NOISE, Step(Strike(Fault(kind, place, 2.0)), 1.0), *NOISE))
+    exact = reduce(plan, lambda each: [fault.kind for fault in faults(each)] == [kind]).plan
+    assert [fault.at for fault in faults(exact)] == [place]
+    assert len(exact.steps) == 1
+    plain = reduce(plan, lambda each: [fault.at for fault in faults(each)] == [place]).plan
+    assert len(plain.steps) == 1
+    assert faults(plain)[0].kind in (kind, "crash", "partition")
+
+
+@pytest.mark.parametrize(("used", "left"), [((0, 2), 2), ((2,), 1), ((1, 2), 2), ((0,), 1)])
+def test_users_who_do_nothing_go(used: tuple[int, ...], left: int) -> None:
+    """The others are renamed; how many there are is kept."""
+    plan = Plan(STORM, tuple(do("cause", user=user) for user in used))
+
+    def fails(each: Plan) -> bool:
+        acting = {step.action.user for step in each.steps if isinstance(step.action, Do)}
+        return len(acting) == len(used) and max(acting) < each.setting.users
+
+    assert reduce(plan, fails).plan.setting.users == left
+
+
+def test_two_users_become_one_where_either_will_do() -> None:
+    """Then the other need not connect: two steps less to read."""
+    plan = Plan(STORM, (do("connect", 0), do("ask", 0), do("connect", 2), do("ask", 2)))
+
+    def fails(each: Plan) -> bool:
+        connected: list[int] = []
+        for step in each.steps:
+            if isinstance(step.action, Do) and step.action.operation == "connect":
+                connected.append(step.action.user)
+            elif isinstance(step.action, Do) and step.action.user not in connected:
+                return False
+        return names(each).count("ask") == 2
+
+    reduced = reduce(plan, fails).plan
+    assert names(reduced) == ["connect", "ask", "ask"]
+    assert reduced.setting.users == 1
+
+
+def test_users_who_must_keep_their_names_do() -> None:
+    """The second of two may be the one that matters."""
+    plan = Plan(STORM, (do("cause", user=1),))
+    reduced = reduce(plan, lambda each: any(step.action == Do("cause", 1) for step in each.steps)).plan
+    assert reduced.setting.users == 2
+
+
+@pytest.mark.parametrize("budget_s", [0.0, 0.02])
+def test_the_budget_ends_it_with_a_plan_that_fails(budget_s: float) -> None:
+    """A slow system gets what was reached, and is told that it is not the end."""
+    plan = Plan(STORM, (*NOISE, do("cause"), *NOISE))
+    asked = []
+
+    def fails(each: Plan) -> bool:
+        end_s = time.perf_counter() + 0.005
+        while time.perf_counter() < end_s:
+            pass
+        asked.append(each)
+        return "cause" in names(each)
+
+    reduced = reduce(plan, fails, budget_s)
+    assert not reduced.complete
+    assert "cause" in names(reduced.plan)
+    assert reduced.replays == len(asked) <= budget_s / 0.005 + 1
+
+
+def test_nothing_is_replayed_twice() -> None:
+    """A replay is what shrinking costs."""
+    asked: list[Plan] = []
+
+    def fails(each: Plan) -> bool:
+        asked.append(each)
+        return in_order(each, "first", "second")
+
+    reduce(Plan(STORM, (do("first"), *NOISE, do("second"))), fails)
+    assert all(each not in asked[:index] for index, each in enumerate(asked))
+
+
+def test_progress_is_told_of_each_smaller_plan() -> None:
+    """An interrupt in the middle keeps the best one."""
+    told: list[int] = []
+
+    def interrupted(each: Plan) -> bool:
+        if len(each.steps) < 5:
+            raise KeyboardInterrupt
+        return True
+
+    reducer = Reducer(interrupted, budget_s=PLENTY_S, on_progress=lambda plan, _replays: told.append(len(plan.steps)))
+    with pytest.raises(KeyboardInterrupt):
+        reducer.reduce(Plan(STORM, NOISE))
+    assert told[-1] == len(reducer.best.steps)
+    assert told == sorted(told, reverse=True)
+
+
+@attrs.frozen
+class Need:
+    """A made-up reason to fail: these steps, in this order, and whether a weather and a fault are part of it."""
+
+    steps: tuple[str, ...]
+    stormy: bool
+    fault: bool
+    users: int
+
+    def __call__(self, plan: Plan) -> bool:
+        acting = {step.action.user for step in plan.steps if isinstance(step.action, Do)}
+        return (
+            in_order(plan, *self.steps)
+            and (not self.stormy or any(step.weather for step in plan.steps))
+            and (not self.fault or bool(faults(plan)))
+            and len(acting) >= self.users
+        )
+
+
+some_faults = st.builds(Fault, st.sampled_from(("crash", "freeze")), st.just(("x",)), st.sampled_from((0.5, 6.0)))
+actions = st.one_of(
+    st.builds(Do, st.sampled_from("abcd"), st.integers(0, 2)),
+    st.builds(
+        Strike, st.builds(Fault, st.sampled_from(("crash", "freeze")), st.just(("x",)), st.sampled_from((0.5, 6.0)))
+    ),
+    st.just(Wait()),
+)
+steps = st.builds(Step, actions, st.sampled_from((0.0, 0.05, 3.0)), st.sampled_from((0, 1, 2**32 - 1)))
+plans = st.builds(Plan, st.just(STORM), st.lists(steps, max_size=25).map(tuple))
+needs = st.builds(
+    Need, st.lists(st.sampled_from("abcd"), max_size=3).map(tuple), st.booleans(), st.booleans(), st.integers(0, 2)
+)
+
+
+@hypothesis.settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@hypothesis.given(plan=plans, need=needs)
+def test_the_result_fails_is_no_larger_and_loses_no_single_step(plan: Plan, need: Need) -> None:
+    """Whatever the reason to fail is: minimal in its steps, and reduced again it stays as it is."""
+    hypothesis.assume(need(plan))
+    reduced = reduce(plan, need)
+    assert need(reduced.plan)
+    assert len(reduced.plan.steps) <= len(plan.steps)
+    assert reduced.complete
+    for index in range(len(reduced.plan.steps)):
+        shorter = reduced.plan.steps[:index] + reduced.plan.steps[index + 1 :]
+        assert not need(Plan(reduced.plan.setting, shorter))
+    assert reduce(reduced.plan, need).plan == reduced.plan

@@ -1,0 +1,189 @@
+"""What a run records: how operations end, what nobody handles, and what steps leave out."""
+
+import re
+
+import pytest
+import trio
+
+from simulator import InputError, Kind, System
+from simulator.fault import Fault
+from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait
+from simulator.property import Outcome
+from simulator.run import Result, is_connection_loss
+from simulator.simulated_run import SimulatedRun, simulate
+from tests.simulator.small import Outcomes, Quiet, SelfHarming, Uninspectable, outcomes
+
+
+def run(system: System, *actions: Action, users: int = 1) -> Result:
+    steps = tuple(Step(action, 0.5) for action in actions)
+    return simulate(system, Plan(Setting(users=users), steps), system.all_properties())
+
+
+def evidence(result: Result, name: str) -> str:
+    violation = result.verdicts[name].violation
+    return violation.evidence if violation is not None else ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("act", Kind.OK), ("refused", Kind.FAIL), ("broken", Kind.INFO), ("late", Kind.INFO)],
+)
+def test_operations_end_known_or_unknown(name: str, kind: Kind) -> None:
+    """`Failed` did not happen; a lost connection or a time-out may have. Neither is a bug."""
+    result = run(outcomes, Do(name, 0))
+    completed = result.history.operations()[0].completed
+    assert completed is not None
+    assert completed.kind is kind
+    assert not result.violated
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("wrong", "ValueError: a bug"),
+        ("exits", "SystemExit: 0"),
+        ("returns_object", "such as JSON can hold"),
+    ],
+)
+def test_what_an_operation_should_not_raise_is_a_violation(name: str, says: str) -> None:
+    """Nobody handled it; it may have happened. Silence would be a pass."""
+    result = run(outcomes, Do(name, 0))
+    assert result.violated == ["uncaught"]
+    assert says in evidence(result, "uncaught")
+    assert name in evidence(result, "uncaught")
+    completed = result.history.operations()[0].completed
+    assert completed is not None
+    assert completed.kind is Kind.INFO
+
+
+def test_an_operation_that_never_returns_is_pending() -> None:
+    """Liveness is judged for the user too, and the operation stays open."""
+    result = run(outcomes, Do("stuck", 0))
+    assert result.violated == ["finishes"]
+    assert re.match(
+        r"1 operation\(s\) did not return, 6\d.* s after everything was healed", evidence(result, "finishes")
+    )
+    assert result.history.operations()[0].completed is None
+
+
+def test_an_operation_cannot_change_the_plan() -> None:
+    """The plan is replayed and saved afterwards; the history says what was when it was."""
+    plan = Plan(Setting(), (Step(Do("changes", 0, {"items": [7]})),))
+    result = simulate(outcomes, plan, ())
+    assert plan.steps[0].action == Do("changes", 0, {"items": [7]})
+    assert result.history.operations()[0].arguments == {"items": [7]}
+    assert result.history.observed("items")[0].data == {"items": [7, 1]}
+    assert simulate(outcomes, plan, ()).history.hash == result.history.hash
+
+
+def test_when_decides_in_the_run_too() -> None:
+    """A step that makes no sense any more, because the reducer deleted its reason, is left out."""
+    names = [
+        each.name for each in run(outcomes, Do("only_then", 0), Do("ask", 0), Do("only_then", 0)).history.operations()
+    ]
+    assert names == ["ask", "only_then"]
+    assert not run(outcomes, Do("only_then", 0)).history.operations()
+
+
+def test_a_user_that_does_not_exist_does_nothing() -> None:
+    """Fewer users are tried by the reducer before their steps are gone."""
+    assert not run(outcomes, Do("act", 1)).history.operations()
+    assert len(run(outcomes, Do("act", 1), users=2).history.operations()) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (Do("no_such", 0), "no operation 'no_such'. Known: act"),
+        (Strike(Fault("crash", ("nowhere",), 1.0)), "host='nowhere'"),
+        (Strike(Fault("tornado", ("server",), 1.0)), "Known kinds"),
+        (Strike(Fault("partition", ("server",), 1.0)), "strikes 2"),
+    ],
+)
+def test_a_step_that_the_system_does_not_have_is_the_traces_fault(action: Action, says: str) -> None:
+    """A trace of another version: named, not a KeyError. The world closes all the same."""
+    with pytest.raises(InputError, match=says):
+        run(outcomes, action)
+    assert not run(outcomes, Do("act", 0)).violated
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [("raise", "ValueError: a bug"), ("exit", "the program ended itself: SystemExit: 0")]
+)
+def test_a_host_that_dies_of_itself_is_a_violation(how: str, says: str) -> None:
+    """Neither a bug nor `sys.exit` ends more than its host; least of all our own process with its exit code."""
+    system = SelfHarming()
+    system.how = how
+    result = run(system, Do("act", 0), Wait(), Wait())
+    assert result.violated == ["uncaught"]
+    assert f"main on server raised {'ValueError' if how == 'raise' else 'RuntimeError'}" in evidence(result, "uncaught")
+    assert says in evidence(result, "uncaught")
+    assert len(result.history.observed("uncaught")) == 1
+
+
+def test_whatever_is_logged_becomes_an_observation() -> None:
+    """Programs log exceptions and objects. Their words must not hold an address, which no two runs share."""
+    system = SelfHarming()
+    system.how = "log"
+    results = [run(system, Do("act", 0), Wait(), Wait()) for _ in range(2)]
+    assert results[0].history.observed("spoke")[0].data == {"error": "ValueError: logged", "thing": "<object>"}
+    assert results[0].history.hash == results[1].history.hash
+    assert not results[0].violated
+
+
+def test_a_store_that_cannot_be_inspected_is_a_violation() -> None:
+    """Everything is healed by then. To raise would lose the failure that broke the store."""
+    result = run(Uninspectable(), Do("act", 0))
+    assert result.violated == ["uncaught"]
+    assert "inspect on observer raised" in evidence(result, "uncaught")
+
+
+def test_heal_ends_what_is_still_under_way() -> None:
+    """Once each, and a fault that ended before is not ended again."""
+    result = run(
+        Quiet(), Do("act", 0), Strike(Fault("crash", ("server",), 0.1)), Strike(Fault("freeze", ("server",), 99.0))
+    )
+    faults = [(event.name, event.data["phase"]) for event in result.history.faults()]
+    assert faults == [("crash", "begin"), ("crash", "end"), ("freeze", "begin"), ("freeze", "end")]
+    healed_s = result.history.marked_at("heal")
+    assert [event.at_s for event in result.history.faults("freeze")][1] == healed_s
+    assert healed_s == 1.501
+
+
+def test_a_run_that_never_began_closes_its_world() -> None:
+    """The next run in this process must be able to begin."""
+
+    class Broken(Quiet):
+        def hosts(self):
+            raise LookupError("no hosts today")
+
+    with pytest.raises(LookupError):
+        SimulatedRun(Broken(), Setting())
+    assert run(Outcomes(), Do("act", 0)).verdicts["uncaught"].outcome is Outcome.HOLDS
+
+
+def test_nothing_done_is_nothing_known() -> None:
+    """The promises that every system makes need something to have been done."""
+    assert {verdict.outcome for verdict in run(Quiet()).verdicts.values()} == {Outcome.UNKNOWN}
+
+
+def wrapped(error: Exception, cause: BaseException | None = None) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (ConnectionResetError(), True),
+        (trio.BrokenResourceError(), True),
+        (wrapped(RuntimeError("a client library's own"), ConnectionRefusedError()), True),
+        (ExceptionGroup("", [OSError(), EOFError()]), True),
+        (ExceptionGroup("", [OSError(), ValueError()]), False),
+        (ValueError("a bug"), False),
+    ],
+    ids=repr,
+)
+def test_a_lost_connection_is_known_however_a_client_library_wraps_it(error: Exception, lost: bool) -> None:
+    """httpx raises its own error from the socket's: taken for a bug of the operation, it would cry wolf."""
+    assert is_connection_loss(error) is lost

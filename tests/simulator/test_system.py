@@ -1,0 +1,156 @@
+"""What a user declares: found by its name, and refused with a sentence when no run could be made of it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+
+from simulator import Host, InputError, System, always, operation
+from simulator.campaign import Budget, Campaign
+from simulator.system import load_system
+from tests.simulator.small import Quiet, outcomes, quiet, twins
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_system_is_found_in_the_working_directory(directory: Path) -> None:
+    """Where its author is."""
+    (directory / "mine_at_home.py").write_text("from tests.simulator.small import quiet as system\n")
+    assert load_system("mine_at_home:system") is quiet
+
+
+@pytest.mark.parametrize("path", ["", "x", "x:", ":x", "my_system.py"])
+def test_a_name_without_module_and_object_is_explained(path: str) -> None:
+    """With an example."""
+    with pytest.raises(InputError, match=r"module:object.*Example"):
+        load_system(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("no_such_module_at_all:system", "no module named 'no_such_module_at_all'.*PYTHONPATH"),
+        ("tests.no_such:system", "no module named 'tests.no_such'"),
+        ("no_such.inner:system", "no module named 'no_such.inner'"),
+        (".relative:system", "importing '.relative'"),
+        ("tests.simulator.small:nothing", "has no 'nothing'"),
+        ("tests.simulator.small:Quiet", "is a type, not a System object"),
+        ("tests.simulator.small:sys", "is a module, not a System object"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(path: str, says: str) -> None:
+    """The input and the cure."""
+    with pytest.raises(InputError, match=says):
+        load_system(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("import", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("import not_installed_here", "No module named 'not_installed_here'. Install what it needs"),
+        ("import wa", "No module named 'wa'. Install what it needs"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why(directory: Path, source: str, says: str) -> None:
+    """The last is no part of the system's own name, though it begins it; a script that exits must not end us with 0."""
+    (directory / "wash.py").write_text(source)
+    with pytest.raises(InputError, match=says):
+        load_system("wash:system")
+
+
+def test_an_unknown_property_or_defect_lists_the_known() -> None:
+    """A typing error is mended from the message alone."""
+    with pytest.raises(InputError, match=r"no property named 'isolatoin'. Known: uncaught, finishes"):
+        quiet.chosen_properties(["isolatoin"])
+    with pytest.raises(InputError, match=r"no defect named 'x'. Known: known"):
+        outcomes.with_defects(["x"])
+    with pytest.raises(InputError, match=r"no defect named 'x'. This system declares none"):
+        quiet.with_defects(["x"])
+
+
+def test_defects_are_switched_on_in_a_copy() -> None:
+    """The object that others imported stays sound."""
+    assert outcomes.with_defects(["known"]).planted == {"known"}
+    assert not outcomes.planted
+
+
+def test_two_promises_of_one_name_are_refused() -> None:
+    """One of them would never be judged, and nobody would know."""
+    with pytest.raises(InputError, match=r"two properties are named 'twin'"):
+        twins.chosen_properties([])
+
+    class Hiding(Quiet):
+        @always
+        def uncaught(self, _history: object) -> None:
+            """The name of a promise that every system makes."""
+
+    with pytest.raises(InputError, match=r"two properties are named 'uncaught'"):
+        Hiding().chosen_properties([])
+
+
+def test_a_property_asked_for_twice_is_judged_once() -> None:
+    """And reported once."""
+    assert [each.name for each in quiet.chosen_properties(["finishes", "uncaught", "finishes"])] == [
+        "finishes",
+        "uncaught",
+    ]
+
+
+def hosts(*declared: Host) -> type[System]:
+    return type("Declared", (Quiet,), {"hosts": lambda _self: iter(declared)})
+
+
+@pytest.mark.parametrize(
+    ("system", "says"),
+    [
+        (type("Declared", (Quiet,), {"users": (3, 1)}), r"users=\(3, 1\)"),
+        (type("Declared", (Quiet,), {"users": (-1, 1)}), r"users=\(-1, 1\)"),
+        (type("Declared", (Quiet,), {"latencies_s": ()}), "latencies_s"),
+        (type("Declared", (Quiet,), {"latencies_s": (-0.1,)}), "latencies_s"),
+        (type("Declared", (Quiet,), {"fault_kinds": ("crahs",)}), "no fault kind 'crahs'.*Known: crash"),
+        (hosts(Host("a", quiet.serve), Host("a", quiet.serve)), "two hosts named 'a'"),
+        (hosts(Host("user", quiet.serve)), "wavetank's own"),
+        (hosts(Host("observer", quiet.serve)), "wavetank's own"),
+        (hosts(Host("a", quiet.serve, needs=("b",))), "'a' needs 'b'. Known: a"),
+    ],
+)
+def test_a_declaration_that_no_run_could_be_made_of_is_refused(system: type[System], says: str) -> None:
+    """Before the search, in a sentence; not in the middle of it, in a traceback of Hypothesis."""
+    with pytest.raises(InputError, match=says):
+        Campaign(system(), budget=Budget(runs=1), seed=0)
+
+
+def test_a_sentence_that_names_what_is_not_there_is_refused() -> None:
+    """It would be missed only when a failure is told, and the failure be lost with it."""
+    with pytest.raises(InputError, match=r"'pay' names \{amuont\}"):
+
+        @operation(amount=st.integers(), sentence="{user} pays {amuont}")
+        async def pay(self: System, user: object, amount: int) -> None: ...
+
+
+def test_faults_follow_from_hosts_and_links() -> None:
+    """Nobody declares them."""
+
+    class Two(Quiet):
+        fault_kinds = ("crash", "partition")
+
+        def hosts(self) -> Iterator[Host]:
+            yield Host("store", self.serve)
+            yield Host("front", self.serve, needs=("store",), open_to_users=True)
+
+    found = Two().possible_faults()
+    assert sorted(found["crash"]) == [("front",), ("store",)]
+    assert sorted(found["partition"]) == [("front", "store"), ("user", "front")]

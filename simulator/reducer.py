@@ -12,7 +12,13 @@ from simulator.plan import Do, Plan, Setting, Step, Strike
 __all__ = ["Reducer", "Reduction"]
 
 PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
-PLAINER_KINDS = {"vanish": "crash", "freeze": "crash", "silence": "partition", "hold": "partition", "slow": "partition"}
+PLAINER_KINDS = {
+    "vanish": ("crash", "freeze"),
+    "freeze": ("crash",),
+    "silence": ("partition",),
+    "hold": ("partition",),
+    "slow": ("partition",),
+}
 """What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
 
 Fails = Callable[[Plan], bool]
@@ -181,8 +187,9 @@ def _calmer(plan: Plan, index: int) -> Iterator[Plan]:
 def _plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
     """Replace a fault by a better known one that strikes the same place."""
     fault = _fault_at(plan, index)
-    if fault is not None and fault.kind in PLAINER_KINDS:
-        yield _with_fault(plan, index, msgspec.structs.replace(fault, kind=PLAINER_KINDS[fault.kind]))
+    if fault is not None:
+        for kind in PLAINER_KINDS.get(fault.kind, ()):
+            yield _with_fault(plan, index, msgspec.structs.replace(fault, kind=kind))
 
 
 def _shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:

@@ -1,6 +1,5 @@
 """`wavetank staging`: real Redis, real ClickHouse and the served platform on loopback, ready for live replays."""
 
-import os
 import subprocess
 import sys
 import time
@@ -50,7 +49,6 @@ def up(defects: tuple[str, ...]) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(),
             start_new_session=True,
         )
     click.echo("starting Redis, ClickHouse and the platform ...", err=True)
@@ -131,12 +129,6 @@ def _is_up(defects: tuple[str, ...]) -> bool:
             "Run wavetank staging down first."
         )
     return True
-
-
-def _environment() -> dict[str, str]:
-    """Our own environment, so that the same code is found; users' tokens are signed with the demonstration secret."""
-    environment = {name: value for name, value in os.environ.items() if name != "WAVETANK_SECRET"}
-    return {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def _wait_up(supervisor: "subprocess.Popen[bytes]") -> None:

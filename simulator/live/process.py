@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +54,10 @@ class ServerProcess:
         """Return the command line that runs the server in the foreground."""
         raise NotImplementedError
 
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment variables of the server: our own."""
+        return os.environ
+
     def is_ready(self) -> bool:
         """Say whether the server answers a first request now. May raise OSError for "not yet"."""
         raise NotImplementedError
@@ -88,6 +92,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
+                env=self.environment(),
                 start_new_session=True,
             )
         self._wait_ready()

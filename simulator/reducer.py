@@ -11,6 +11,9 @@ from simulator.plan import Do, Plan, Setting, Step, Strike
 
 __all__ = ["Reducer", "Reduction"]
 
+MARGIN = 5.0
+"""How many times slower a network a shorter pause must bear, if the longer one did."""
+
 PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
 PLAINER_KINDS = {
     "vanish": ("crash", "freeze"),
@@ -42,9 +45,9 @@ class Reducer:
     """Shrinks one failing plan. `fails` replays a candidate and says whether it fails in the same way.
 
     In this order, again and again until nothing helps: calm weather and a plain setting, fewer steps (delta
-    debugging, Zeller and Hildebrandt, TSE 2002), fewer users, less weather, shorter and plainer faults, shorter
+    debugging, Zeller and Hildebrandt, TSE 2002), fewer users, less weather, plainer and shorter faults, shorter
     pauses. A step that is left out lets its time pass all the same, in the step before it, so that what follows
-    still meets the moment that matters.
+    still meets the moment that matters. Nothing is made so short that it fails on a fast network only.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Reducer:
         self._deadline_s = time.perf_counter() + budget_s
         self._on_progress = on_progress
         self._seen: dict[bytes, bool] = {}
+        self._margin = False  # whether what is tried now must also fail on a slower network
         self.best: Plan
 
     def reduce(self, plan: Plan) -> Reduction:
@@ -84,9 +88,16 @@ class Reducer:
             self._remove_steps()
             self._try_first(_merged_users(self.best))
             self._try_first(_fewer_users(self.best))
-            for at_step in (_calmer, _plainer_kinds, _shorter_faults, _shorter_pauses):
-                for index in range(len(self.best.steps)):
-                    self._try_first(at_step(self.best, index))
+            for at_step in (_calmer, _plainer_kinds):
+                self._sweep(at_step)
+            self._margin = self._still_fails(_slower(self.best))
+            for at_step in (_shorter_faults, _shorter_pauses):
+                self._sweep(at_step)
+            self._margin = False
+
+    def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
+        for index in range(len(self.best.steps)):
+            self._try_first(at_step(self.best, index))
 
     def _remove_steps(self) -> None:
         """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
@@ -103,10 +114,14 @@ class Reducer:
     def _try_first(self, candidates: Iterator[Plan]) -> None:
         """Take the first candidate that still fails, if any does."""
         for candidate in candidates:
-            if candidate != self.best and self._still_fails(candidate):
+            if candidate != self.best and self._still_fails(candidate) and self._keeps_margin(candidate):
                 self.best = candidate
                 self._on_progress(candidate, len(self._seen))
                 return
+
+    def _keeps_margin(self, candidate: Plan) -> bool:
+        """Say whether a plan is as little a matter of milliseconds as before: too tight a one fails nowhere real."""
+        return not self._margin or self._still_fails(_slower(candidate))
 
     def _still_fails(self, candidate: Plan) -> bool:
         key = msgspec.json.encode(candidate)
@@ -155,6 +170,11 @@ def _renamed(plan: Plan, number: Mapping[int, int]) -> tuple[Step, ...]:
         return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, user=user))
 
     return tuple(renamed(step) for step in plan.steps)
+
+
+def _slower(plan: Plan) -> Plan:
+    """Return the plan on a slower network."""
+    return Plan(msgspec.structs.replace(plan.setting, latency_s=MARGIN * plan.setting.latency_s), plan.steps)
 
 
 def _fewer_users(plan: Plan) -> Iterator[Plan]:

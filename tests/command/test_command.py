@@ -69,7 +69,7 @@ def test_a_system_without_defects_says_so(tmp_path: Path) -> None:
         (("defects", "nowhere:system"), "no module named 'nowhere'"),
         (
             ("serve", "--redis", "http://x", "--clickhouse", "http://x:1", "--port", "1"),
-            "'http://x' is not a redis URL",
+            "'http://x' is no redis URL",
         ),
         (("serve", "--redis", "redis://x", "--clickhouse", "http://x:none", "--port", "1"), "is not a URL"),
         (("serve", "--redis", "redis://x", "--clickhouse", "http://x", "--port", "70000"), "--port"),

@@ -237,3 +237,14 @@ def test_the_result_fails_is_no_larger_and_loses_no_single_step(plan: Plan, need
         shorter = reduced.plan.steps[:index] + reduced.plan.steps[index + 1 :]
         assert not need(Plan(reduced.plan.setting, shorter))
     assert reduce(reduced.plan, need).plan == reduced.plan
+
+
+def test_a_pause_is_not_shortened_to_a_matter_of_milliseconds() -> None:
+    """A trace that fails by a hair in simulation does not fail on real services, whose every answer takes longer."""
+    plan = Plan(Setting(latency_s=0.001), (do("cause", after_s=2.0, weather=0),))
+
+    def fails(each: Plan) -> bool:
+        return "cause" in names(each) and sum(step.after_s for step in each.steps) >= 15 * each.setting.latency_s
+
+    shrunk = reduce(plan, fails).plan
+    assert shrunk.steps[0].after_s == 0.2, "0.05 would do at this latency, and not at five times of it"

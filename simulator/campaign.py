@@ -27,6 +27,9 @@ __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
 RUNS_DEFAULT = 150
 STEPS_DEFAULT = 30
 SHRINK_BUDGET_S = 10.0
+TRIES_MIN = 20
+"""How many invocations of an operation must have failed before wavetank says that it cannot succeed."""
+
 RUNS_PER_SEARCH = 200
 """Hypothesis remembers every example it tried; a long campaign is many searches, so that memory stays flat."""
 
@@ -62,6 +65,7 @@ class Statistics:
     simulated_s: float = 0.0
     real_s: float = 0.0
     search_s: float = 0.0
+    outcomes: dict[str, Counter[str]] = attrs.field(factory=dict)  # per operation: how its invocations ended
 
     def add(self, plan: Plan, result: Result) -> None:
         """Count one finished run."""
@@ -69,6 +73,9 @@ class Statistics:
         self.steps += len(plan.steps)
         self.events += len(result.history.events)
         self.simulated_s += result.simulated_s
+        for each in result.history.operations():
+            how = each.completed.kind.value if each.completed is not None else "open"
+            self.outcomes.setdefault(each.name, Counter())[how] += 1
         for name, verdict in result.verdicts.items():
             tally = self.tallies[name]
             tally.examined.update(verdict.examined)
@@ -126,6 +133,7 @@ class Campaign:
         self._on_violation = on_violation
         self._on_reduce = on_reduce
         self._first_failing: tuple[Plan, Result] | None = None
+        self._last: tuple[Plan, Result] | None = None
 
     def run(self) -> "Campaign":
         """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
@@ -133,16 +141,25 @@ class Campaign:
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
         begun_s = time.perf_counter()
         try:
-            self._search(begun_s)
-            self.statistics.search_s = time.perf_counter() - begun_s
+            try:
+                self._search(begun_s)
+            finally:
+                self.statistics.search_s = time.perf_counter() - begun_s
             if self._first_failing is not None:
                 self.failure = self._shrunk(*self._first_failing)
+            elif self._last is not None:
+                self._repeat(*self._last)
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
             self.statistics.real_s = time.perf_counter() - begun_s
             gc.unfreeze()
         return self
+
+    def never_succeeded(self) -> list[str]:
+        """The operations of which not one succeeded, although many were tried: most likely they cannot."""
+        outcomes = self.statistics.outcomes
+        return [name for name, how in outcomes.items() if not how["ok"] and how.total() >= TRIES_MIN]
 
     def unreached(self) -> list[Property]:
         """The *sometimes* that no run reached."""
@@ -169,7 +186,7 @@ class Campaign:
             return 1
         if self.interrupted:
             return 130
-        if self.statistics.runs == 0 or self.unknown():
+        if self.statistics.runs == 0 or self.unknown() or self.never_succeeded():
             return 2
         return 1 if self.unreached() else 0
 
@@ -181,6 +198,7 @@ class Campaign:
             if result.violated:
                 self._first_failing = plan, result
                 raise _Stop
+            self._last = plan, result
             if self._over():
                 raise _Stop
 
@@ -217,14 +235,18 @@ class Campaign:
         out_of_runs = budget.runs is not None and statistics.runs >= budget.runs
         return out_of_runs or (budget.max_time_s is not None and statistics.real_s >= budget.max_time_s)
 
+    def _repeat(self, plan: Plan, result: Result) -> None:
+        """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""
+        again = simulate(self.system, plan, self.properties)
+        if again.history.hash != result.history.hash:
+            raise DivergenceError(first_difference(result, again))
+
     def _shrunk(self, plan: Plan, result: Result) -> Failure:
         name = result.violated[0]
         broken = next(each for each in self.properties if each.name == name)
         violation = _violation(result, name)
         self._on_violation(broken, violation, plan)
-        again = simulate(self.system, plan, self.properties)
-        if again.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result, again))
+        self._repeat(plan, result)
 
         def fails(candidate: Plan) -> bool:
             try:

@@ -83,6 +83,7 @@ class History:
 
     def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
         self.events: list[Event] = []
+        self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self._now = now
         self._choices = choices
         self._chain = hashlib.blake2b(digest_size=16)
@@ -166,7 +167,11 @@ class Reading:
         return self._history.events
 
     def operations(self, *names: str) -> list[Operation]:
-        """All operations (of these names) in the order of their invocation."""
+        """All operations (of these names) in the order of their invocation. Raises InputError for an unknown name."""
+        for name in names:
+            if self._history.declared and name not in self._history.declared:
+                known = ", ".join(self._history.declared)
+                raise InputError(f"a promise asks for operations named {name!r}. The system has: {known}.")
         return self._count(self._history.operations(*names), lambda operation: operation.name)
 
     def observed(self, *names: str) -> list[Event]:

@@ -1,6 +1,7 @@
 """A run applies steps to a system and records a history: what simulated and live runs share."""
 
 import copy
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import attrs
@@ -29,7 +30,11 @@ def is_connection_loss(error: BaseException) -> bool:
     """
     if isinstance(error, BaseExceptionGroup):
         return all(is_connection_loss(each) for each in error.exceptions)
+    if isinstance(error, socket.gaierror):
+        return False  # no fault takes a name away: the name is wrong
     cause = error.__cause__
+    if cause is not None and isinstance(error, OSError):
+        return is_connection_loss(cause)
     return isinstance(error, _CONNECTION_LOST) or (cause is not None and is_connection_loss(cause))
 
 
@@ -76,6 +81,7 @@ class Run:
         self.setting = setting
         self.history = history
         self.operations = self.system.operations()
+        history.declared = tuple(self.operations)
         self.users: list[User] = []
         self.steps: list[Step] = []
         self._open_faults: dict[int, Callable[[], None]] = {}

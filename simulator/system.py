@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import attrs
 import networkx as nx
 
-from simulator.errors import InputError
+from simulator.errors import InputError, WavetankError
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import History, Value
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
@@ -114,6 +114,14 @@ def operation(
         words = sentence or " ".join(
             ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
         )
+        for argument, strategy in arguments.items():
+            if not callable(getattr(strategy, "filter", None)):
+                raise InputError(
+                    f"argument {argument!r} of operation {name!r} is {strategy!r}, not a Hypothesis strategy. "
+                    "Example: st.integers(1, 9)"
+                )
+            if argument not in inspect.signature(method).parameters:
+                raise InputError(f"operation {name!r} has no argument {argument!r} to draw. Name one of its own.")
         for _text, field, _spec, _conversion in Formatter().parse(words):
             if field is not None and field not in ("user", *arguments):
                 raise InputError(f"the sentence of operation {name!r} names {{{field}}}, which it does not have.")
@@ -214,7 +222,14 @@ class System:
         for kind in self.fault_kinds:
             if kind not in FAULT_KINDS:
                 raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(FAULT_KINDS, '')}")
-        hosts = list(self.for_run().hosts())
+        try:
+            hosts = list(self.for_run().hosts())
+        except WavetankError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{what}.hosts() raised {type(error).__name__}: {error}. It yields Host objects."
+            ) from error
         names = [host.name for host in hosts]
         for host in hosts:
             if names.count(host.name) > 1 or host.name in RESERVED_NAMES:

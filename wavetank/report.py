@@ -10,6 +10,7 @@ import msgspec
 from simulator.campaign import Budget, Campaign
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
+from wavetank.arguments import DEFAULT_SYSTEM
 
 __all__ = ["as_json", "as_junit", "print_header", "print_result"]
 
@@ -44,6 +45,9 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
     for each in campaign.unknown() if campaign.failure is None else ():
         missing = statistics.tallies[each.name].missing
         click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
+    for name in campaign.never_succeeded() if campaign.failure is None else ():
+        tried = statistics.outcomes[name].total()
+        click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
     if campaign.interrupted:
         click.echo("interrupted; the figures above are those of the runs that ended")
     elif campaign.exit_code == 0:
@@ -90,7 +94,10 @@ def _print_failure(campaign: Campaign, trace: Trace) -> None:
         click.echo(f"{number:3}. {line}")
     click.echo(f"\nsaved as {trace.id}, hash {trace.hash}. Replay it")
     click.echo(f"  in simulation:  wavetank replay {trace.id}")
-    click.echo(f"  live:           wavetank replay {trace.id} --target target.toml   (after wavetank staging up)")
+    if trace.system == DEFAULT_SYSTEM:
+        planted = "".join(f" --defect {name}" for name in trace.defects)
+        click.echo(f"  live:           wavetank staging up{planted}, then")
+        click.echo(f"                  wavetank replay {trace.id} --target target.toml")
 
 
 def as_json(system: str, campaign: Campaign, trace: Trace | None) -> bytes:
@@ -153,6 +160,11 @@ def as_junit(system: str, campaign: Campaign, trace: Trace | None) -> str:
             problem = ElementTree.SubElement(case, kind, message=_xml(message))
             problem.text = _xml(text)
             counts[f"{kind}s"] += 1
+    if campaign.interrupted:
+        case = ElementTree.SubElement(suite, "testcase", classname=system, name="campaign")
+        ElementTree.SubElement(case, "error", message="interrupted")
+        counts["tests"] += 1
+        counts["errors"] += 1
     for name, count in counts.items():
         suite.set(name, str(count))
     ElementTree.indent(suite)

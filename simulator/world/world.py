@@ -344,6 +344,8 @@ class World:
             error, clock.error = clock.error, None
             raise error
         if self._ended is not None:
+            if isinstance(self._ended, outcome.Error) and _is_interrupt(self._ended.error):
+                raise KeyboardInterrupt
             self._ended.unwrap()
             raise SystemFailedError("the world ended by itself")
 
@@ -383,6 +385,13 @@ class World:
         self._wall.remove()
         self._chance.remove()
         self._seams.remove()
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether a second Ctrl-C ended the run from inside a task that never gave way."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_interrupt(each) for each in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _waits_at(task: trio.lowlevel.Task) -> list[str]:

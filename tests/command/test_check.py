@@ -39,7 +39,6 @@ evidence: alice read 1 after 2 were confirmed
 
 saved as {id}, hash {hash}. Replay it
   in simulation:  wavetank replay {id}
-  live:           wavetank replay {id} --target target.toml   (after wavetank staging up)
 """
 
 

@@ -32,7 +32,7 @@ async def ask(line):
 
 
 class Bank(System):
-    fault_kinds = ("partition", "hold")  # a reset ends this naive server: leave it in, and see
+    fault_kinds = ("partition", "hold")
 
     def hosts(self):
         yield Host("bank", Accounts().serve, open_to_users=True)

@@ -2,19 +2,24 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import hypothesis
 import hypothesis.stateful
 import pytest
+import trio
 
 from simulator import (
     DivergenceError,
     InputError,
     Property,
+    Reading,
     System,
     SystemFailedError,
+    User,
     Violation,
+    always,
     machine_for,
     operation,
 )
@@ -250,3 +255,62 @@ def test_another_process_and_hash_seed_search_the_same() -> None:
     )
     statistics = here.statistics
     assert fresh.stdout.split() == [str(statistics.runs), str(statistics.events), here.failure.result.history.hash]
+
+
+class Misdirected(Quiet):
+    """Its one operation asks a host that nobody runs."""
+
+    @operation()
+    async def act(self, user: User) -> None:
+        await trio.open_tcp_stream("sever", 7000)
+
+
+class Refused(Quiet):
+    """Its one operation asks a port on which nobody listens."""
+
+    @operation()
+    async def act(self, user: User) -> None:
+        await trio.open_tcp_stream("server", 7000)
+
+
+class Forgetful(Quiet):
+    """Its promise asks for an operation that the system does not have."""
+
+    @always
+    def kept(self, history: Reading) -> None:
+        history.operations("act")
+        history.operations("atc")
+
+
+class Unsteady(Quiet):
+    """Breaks no promise, and is not the same twice."""
+
+    @operation()
+    async def act(self, user: User) -> int:
+        return time.perf_counter_ns()
+
+
+def test_a_host_name_that_does_not_exist_is_a_mistake_and_no_lost_connection() -> None:
+    """No fault takes a name away; taken for one, a typo would examine nothing and pass."""
+    failure = campaign(Misdirected()).run().failure
+    assert failure is not None
+    assert "Name or service not known: sever" in failure.violation.evidence
+
+
+def test_an_operation_that_never_succeeds_is_no_pass() -> None:
+    """Hundreds of refused connections examine nothing, whatever the promises say of them."""
+    ended = campaign(Refused()).run()
+    assert ended.never_succeeded() == ["act"]
+    assert ended.exit_code == 2
+
+
+def test_a_promise_about_an_operation_that_does_not_exist_is_refused() -> None:
+    """It would hold for ever."""
+    with pytest.raises(InputError, match="'atc'"):
+        campaign(Forgetful()).run()
+
+
+def test_a_campaign_that_finds_nothing_repeats_its_last_run() -> None:
+    """A system that is not deterministic finds out before its first failure cannot be replayed."""
+    with pytest.raises(DivergenceError, match="First differing event"):
+        campaign(Unsteady()).run()

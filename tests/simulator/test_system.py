@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 
-from simulator import Host, InputError, System, always, operation
+from simulator import Host, InputError, System, User, always, operation
 from simulator.campaign import Budget, Campaign
 from simulator.system import load_system
 from tests.simulator.small import Quiet, outcomes, quiet, twins
@@ -154,3 +155,31 @@ def test_faults_follow_from_hosts_and_links() -> None:
     found = Two().possible_faults()
     assert sorted(found["crash"]) == [("front",), ("store",)]
     assert sorted(found["partition"]) == [("front", "store"), ("user", "front")]
+
+
+class Broken(System):
+    """Its hosts cannot be listed."""
+
+    def hosts(self) -> Iterator[Host]:
+        raise LookupError("no hosts today")
+
+
+def test_hosts_that_cannot_be_listed_are_one_sentence() -> None:
+    """A typo in `hosts` is met before the first run, not as a traceback out of the search."""
+    with pytest.raises(InputError, match=r"Broken.hosts\(\) raised LookupError: no hosts today"):
+        Broken().check_declared()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [({"amount": (1, 9)}, "not a Hypothesis strategy"), ({"amnt": st.just(1)}, "no argument 'amnt'")],
+)
+def test_an_operation_whose_arguments_cannot_be_drawn_is_refused_where_it_is_declared(
+    arguments: dict[str, Any], says: str
+) -> None:
+    """Found in a run instead, it would be searched, shrunk and saved as a failure of the system."""
+    with pytest.raises(InputError, match=says):
+
+        @operation(**arguments)
+        async def deposit(self: System, user: User, amount: int) -> None:
+            """Do nothing."""

@@ -226,12 +226,17 @@ def test_an_error_in_a_timers_action_is_raised_where_the_world_is_driven():
 
 def test_closing_twice_is_harmless():
     """Context manager and explicit close may meet."""
+    real = os.urandom
     world = World()
+    assert os.urandom is not real
     world.close()
     world.close()
+    assert os.urandom is real
 
 
 def test_a_world_that_was_never_advanced_closes():
     """A failing `hosts()` leaves such a world."""
+    real = os.urandom
     World().close()
+    assert os.urandom is real
     one_world(0)

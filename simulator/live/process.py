@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -20,10 +21,19 @@ READY_WITHIN_S = 30.0
 LOG_TAIL_LINES = 12
 
 # The server replaces this shell. Beside it, in its process group, a second shell waits until nobody holds the other end
-# of its standard input any more: the server is then ended, and its directory removed, however we came to our end.
+# of its standard input any more: the server is then ended with all that it has forked, and its directory removed,
+# however we came to our end. It is not the server's child, so that a server's children are all its own.
 WATCHED = """
 exec 3<&0 </dev/null
-{ read -r _ <&3; kill -KILL $$; rm -rf -- "$0"; kill -KILL 0; } &
+sweep=$1
+shift
+( { read -r _ <&3
+    kill -STOP $$
+    kill -KILL $(cat /proc/$$/task/$$/children) $$
+    eval "$sweep"
+    rm -rf -- "$0"
+    kill -KILL 0
+  } & )
 exec "$@" 3<&-
 """
 
@@ -41,9 +51,13 @@ class ServerProcess:
 
     Calls block; inside Trio run them in a thread. The directory survives `kill` and `start` (a crash and a
     restart) and goes with `close`. When the process that started the server ends, however it does, both go too.
+
+    What the server has forked is ended, stopped and continued with it. Not seen: children of those children.
     """
 
     name = "server"
+    sweep = ""
+    """Shell words that remove what a killed server leaves outside its directory, which is `$0`."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port if port is not None else free_port()
@@ -87,7 +101,7 @@ class ServerProcess:
             )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", WATCHED, str(self.directory), *command],
+                ["/bin/sh", "-c", WATCHED, str(self.directory), self.sweep, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -98,26 +112,34 @@ class ServerProcess:
         self._wait_ready()
 
     def kill(self) -> None:
-        """End the server with SIGKILL, as a crash does, and reap it."""
+        """End the server with SIGKILL, as a crash does, and return when nothing of it runs any more."""
         process, self._process = self._process, None
         if process is not None:
+            children = _stopped(process) if process.poll() is None else []
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            _end(children)
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
 
     def freeze(self) -> None:
         """Stop the server where it is. What watches over it goes on."""
-        self._signal(signal.SIGSTOP)
+        if self.pid is not None and self._process is not None:
+            _stopped(self._process)
 
     def thaw(self) -> None:
         """Let a stopped server go on."""
-        self._signal(signal.SIGCONT)
+        pid = self.pid
+        if pid is not None:
+            for each in (*_children(pid), pid):
+                _signal(each, signal.SIGCONT)
 
     def close(self) -> None:
         """End the server and remove its directory. Safe to call twice."""
         self.kill()
+        if self.sweep:  # it finds nothing after a server that ended in order, or a second time
+            subprocess.run(["/bin/sh", "-c", self.sweep, str(self.directory)], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -130,11 +152,6 @@ class ServerProcess:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid
-        if pid is not None:
-            os.kill(pid, number)
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
@@ -150,3 +167,42 @@ class ServerProcess:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
         what = "ended at once" if ended else f"did not answer within {READY_WITHIN_S:.0f} s"
         raise EnvironmentFailedError(f"{self.name} {what} on port={self.port}. Its last words:\n{tail}")
+
+
+def _stopped(server: "subprocess.Popen[bytes]") -> list[int]:
+    """Stop a server and return its children, stopped too. It is stopped first, so that it forks no more of them."""
+    _signal(server.pid, signal.SIGSTOP)
+    with contextlib.suppress(ChildProcessError):  # it has ended, and is reaped
+        os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    stopped: list[int] = []
+    # The kernel may leave out some of the list when one that it has just told of ends, hence again.
+    while new := [child for child in _children(server.pid) if child not in stopped]:
+        for child in new:
+            _signal(child, signal.SIGSTOP)
+        stopped += new
+    return stopped
+
+
+def _children(pid: int) -> list[int]:
+    """Return what a process has forked, as Linux tells it."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+
+
+def _end(pids: Sequence[int]) -> None:
+    """Kill processes that are not ours to reap, and return when they have let go of everything."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            try:
+                _signal(pid, signal.SIGKILL)
+                select.select([handle], [], [])
+            finally:
+                os.close(handle)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,8 +1,10 @@
 """What the simulated and the real ClickHouse must answer alike: each case a conversation that starts with no tables."""
 
+from collections.abc import Mapping
+
 import attrs
 
-__all__ = ["CASES", "REFUSALS", "Ask", "Case"]
+__all__ = ["CASES", "REFUSALS", "REMEMBERS", "SMALL", "Ask", "Case", "case", "json", "unordered"]
 
 
 @attrs.frozen
@@ -18,6 +20,7 @@ class Ask:
     unordered: bool = False
     database: str | None = None
     path: str = "/"
+    settings: Mapping[str, str] = {}
 
 
 @attrs.frozen
@@ -41,6 +44,9 @@ def unordered(query: str) -> Ask:
     return Ask(query, unordered=True)
 
 
+REMEMBERS = (
+    "CREATE TABLE s (k String, n UInt64) ENGINE = MergeTree ORDER BY k SETTINGS non_replicated_deduplication_window = 9"
+)
 ALL_TYPES = (
     "CREATE TABLE t (k String, a UInt8, b UInt16, c UInt32, d UInt64, e Int32, f Int64, g Float64, h DateTime, i Date) "
     "ENGINE = MergeTree() ORDER BY (k)"
@@ -189,6 +195,14 @@ CASES = (
         "SELECT k FROM s",
     ),
     case(
+        "empty lines between rows",
+        SMALL,
+        json("s", '\n\n{"k":"a",', "", "", '"n":1}', "", '{"k":"b"}', "", ""),
+        "INSERT INTO s VALUES ('c', 2),\n\n('d', 3)",
+        "SELECT * FROM s ORDER BY k",
+        ends="a\t1\nb\t0\nc\t2\nd\t3\n",
+    ),
+    case(
         "insert into named columns", SMALL, Ask("INSERT INTO s (n) FORMAT JSONEachRow", b'{"n":5}'), "SELECT * FROM s"
     ),
     case("field outside the named columns", SMALL, Ask("INSERT INTO s (k) FORMAT JSONEachRow", b'{"n":5}')),
@@ -294,7 +308,29 @@ CASES = (
         "SELECT count() FROM s",
     ),
     case("final on a plain table", SMALL, "SELECT k FROM s FINAL"),
+    case(
+        "names of results", "SELECT 1 AS one", SMALL, "SELECT COUNT(*), Max(k), count( ) AS c FROM s FORMAT JSONEachRow"
+    ),
+    case(
+        "facts, as an agent looks them up",
+        "CREATE TABLE facts (name String, value String, weight UInt32) ENGINE = ReplacingMergeTree ORDER BY name",
+        json("facts", '{"name":"x","value":"one","weight":1}', '{"name":"y","value":"two","weight":2}'),
+        json("facts", '{"name":"x","value":"uno","weight":3}'),
+        "SELECT value FROM facts FINAL WHERE name = 'x'",
+        "SELECT count(), sum(weight), max(weight) FROM facts FINAL WHERE name IN ('x', 'y', 'z')",
+        "SELECT name, max(weight) AS w FROM facts GROUP BY name ORDER BY w DESC LIMIT 1 FORMAT JSONEachRow",
+        "SELECT value FROM facts WHERE name = 'none'",
+        ends="",
+    ),
+    case(
+        "settings of a release to come",
+        attrs.evolve(Ask("SELECT 1"), settings={"insert_deduplication_token": "a"}),
+        attrs.evolve(Ask("SELECT 1"), settings={"async_insert": "1", "wait_for_async_insert": "0"}),
+        attrs.evolve(Ask("SELECT 1", database="nowhere"), settings={"async_insert_busy_timeout_ms": "5"}),
+    ),
+    case("a window of a release to come", REMEMBERS),
 )
+"""Both releases, each against its own server."""
 
 REFUSALS = (
     "SELEC 1",

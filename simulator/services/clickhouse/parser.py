@@ -34,6 +34,7 @@ STRING_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "0": "\
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 AGGREGATES = ("count", "min", "max", "sum", "uniqexact")
 ENGINES = {"MergeTree": False, "ReplacingMergeTree": True}
+WINDOW = "non_replicated_deduplication_window"
 FORMATS_INPUT = ("JSONEachRow",)
 FORMATS_OUTPUT = ("TabSeparated", "JSONEachRow")
 SHOWN_CHARACTERS = 60
@@ -182,7 +183,16 @@ class _Parser:
         if self.accept("("):
             self.expect(")")
         self.expect("ORDER", "BY")
-        return sql.CreateTable(table, if_not_exists, columns, ENGINES[engine], self.sorting_key())
+        key = self.sorting_key()
+        window = self.deduplication_window() if self.accept("SETTINGS") else None
+        return sql.CreateTable(table, if_not_exists, columns, ENGINES[engine], key, window)
+
+    def deduplication_window(self) -> int:
+        if self.token.text != WINDOW:
+            self.refuse("a setting of a table other than " + WINDOW + ": ")
+        self.take("word")
+        self.expect("=")
+        return self.limit()
 
     def sorting_key(self) -> tuple[str, ...]:
         if self.token.text == "(":

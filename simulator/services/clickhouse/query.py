@@ -12,8 +12,8 @@ import attrs
 
 from simulator.services.clickhouse import statement as sql
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
-from simulator.services.clickhouse.rows import Row
-from simulator.services.clickhouse.table import Table
+from simulator.services.clickhouse.release import Release
+from simulator.services.clickhouse.table import Row, Table
 from simulator.services.clickhouse.types import ColumnType, Value
 
 __all__ = ["select"]
@@ -224,6 +224,8 @@ def _comparison(comparison: sql.Comparison, table: Table) -> Callable[[Row], boo
     place = table.place(comparison.column)
     column = table.types[place]
     if (column.kind == "String") != isinstance(comparison.literal, str) and column.kind in ("String", "Integer"):
+        if table.release is Release.CURRENT:
+            refuse(f"a comparison of the {column.name} {comparison.column} with {comparison.literal!r}")
         names = {"=": "equals", "!=": "notEquals", "<": "less", "<=": "lessOrEquals", ">": "greater"}
         raise ClickHouseError(
             43,
@@ -250,6 +252,8 @@ def _membership(membership: sql.Membership, table: Table) -> Callable[[Row], boo
     column = table.types[place]
     for literal in membership.literals:
         if (column.kind == "String") != isinstance(literal, str) and column.kind in ("String", "Integer"):
+            if table.release is Release.CURRENT:
+                refuse(f"the {column.name} {membership.column} IN a list with {literal!r}")
             got = "String" if isinstance(literal, str) else "Float64" if isinstance(literal, float) else "Int64"
             got = "UInt64" if isinstance(literal, int) and literal >= 0 else got
             raise ClickHouseError(53, f"Type mismatch in IN or VALUES section. Expected: {column.name}. Got: {got}")

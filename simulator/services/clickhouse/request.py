@@ -8,14 +8,27 @@ import attrs
 from simulator.errors import UnsupportedError
 from simulator.services.clickhouse.engine import Engine, check_database
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
+from simulator.services.clickhouse.gathering import Gathering, Insertion
 from simulator.services.clickhouse.parser import parse
+from simulator.services.clickhouse.release import Release
+from simulator.services.clickhouse.settings import DEFAULTS, read_settings
 
-__all__ = ["Answer", "Request", "answer"]
+__all__ = [
+    "PLAIN",
+    "Answer",
+    "Request",
+    "answer",
+    "answer_of_error",
+    "answer_without_query",
+    "read_parameters",
+    "statement_text",
+]
 
 SHOWN_CHARACTERS = 120
 PLAIN = "text/plain; charset=UTF-8"
 HEADERS_REFUSED = ("authorization", "x-clickhouse-user", "x-clickhouse-key", "content-encoding", "expect")
 PARAMETERS_WITH_ONE_VALUE = {"user": "default", "password": ""}
+PARAMETERS_READ = ("query", "database", *PARAMETERS_WITH_ONE_VALUE)
 
 
 @attrs.frozen
@@ -30,31 +43,43 @@ class Request:
 
 @attrs.frozen
 class Answer:
-    """What is sent. With `closes` the connection ends after it."""
+    """What is sent, `after_s` seconds from now. With `closes` the connection ends after it.
+
+    `awaits` is an insert that must be flushed first; if it fails, its error is the answer instead.
+    """
 
     status: int
     body: str
     content_type: str = PLAIN
+    headers: tuple[tuple[str, str], ...] = ()
     closes: bool = False
+    after_s: float = 0.0
+    awaits: Insertion | None = None
 
 
-def answer(request: Request, engine: Engine) -> Answer:
+def answer(request: Request, engine: Engine, gathering: Gathering | None = None) -> Answer:
     """Execute a request on the engine; every error becomes the answer that says so."""
     try:
-        return _answer(request, engine)
+        return _answer(request, engine, gathering)
     except ClickHouseError as error:
-        return Answer(error.status, error.body)
+        return answer_of_error(error, engine.release)
     except UnsupportedError as error:
         return Answer(501, f"{error}\n")
 
 
-def _answer(request: Request, engine: Engine) -> Answer:
+def answer_of_error(error: ClickHouseError, release: Release) -> Answer:
+    """Return the answer of a server that failed."""
+    return Answer(error.status(release), error.body(release), headers=error.headers(release))
+
+
+def answer_without_query(request: Request) -> Answer | None:
+    """Return the answer to a request that no statement is read from. Raises for one that none may be read from."""
     if request.method not in ("GET", "POST"):
         refuse(f"the method {request.method}")
-    url = urlsplit(request.target)
-    if request.method != "POST" and (url.path == "/ping" or request.target == "/"):
+    path = urlsplit(request.target).path
+    if request.method != "POST" and (path == "/ping" or request.target == "/"):
         return Answer(200, "Ok.\n", "text/html; charset=UTF-8")
-    if url.path != "/":
+    if path != "/":
         # The real text goes on with advice on the command line client.
         return Answer(404, f"There is no handle {request.target}\n", closes=True)
     for name in HEADERS_REFUSED:
@@ -62,28 +87,10 @@ def _answer(request: Request, engine: Engine) -> Answer:
             refuse(f"the header {name}")
     if request.method == "POST" and not {"content-length", "transfer-encoding"} & request.headers.keys():
         raise ClickHouseError(381, "There is neither Transfer-Encoding header nor Content-Length header")
-    parameters = _parameters(url.query)
-    check_database(parameters.get("database", "") or "default")
-    text = _text(parameters.get("query", ""), request.body)
-    try:
-        result = engine.execute(parse(text), text, read_only=request.method != "POST")
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{error}, in the statement {' '.join(text.split())[:SHOWN_CHARACTERS]!r}") from None
-    return Answer(200, result.body, result.content_type)
+    return None
 
 
-def _parameters(query: str) -> dict[str, str]:
-    parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
-        if name in parameters:
-            refuse(f"the parameter {name} given twice")
-        if PARAMETERS_WITH_ONE_VALUE.get(name, value if name in ("query", "database") else None) != value:
-            refuse(f"the parameter or setting {name}={value}")
-        parameters[name] = value
-    return parameters
-
-
-def _text(query: str, body: bytes) -> str:
+def statement_text(query: str, body: bytes) -> str:
     """Join the parameter and the body, as the server does, so that a statement may go on from one to the other."""
     try:
         query.encode()
@@ -91,3 +98,32 @@ def _text(query: str, body: bytes) -> str:
     except UnicodeError:
         refuse("text that is not UTF-8")
     return f"{query}\n{data}" if query else data
+
+
+def _answer(request: Request, engine: Engine, gathering: Gathering | None) -> Answer:
+    without_query = answer_without_query(request)
+    if without_query is not None:
+        return without_query
+    parameters = read_parameters(urlsplit(request.target).query)
+    chosen = {name: value for name, value in parameters.items() if name not in PARAMETERS_READ}
+    settings = read_settings(chosen, engine.release) if chosen else DEFAULTS
+    check_database(parameters.get("database", "") or "default")
+    text = statement_text(parameters.get("query", ""), request.body)
+    read_only = request.method != "POST"
+    try:
+        result = engine.execute(parse(text), text, read_only=read_only, settings=settings, gathering=gathering)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{error}, in the statement {' '.join(text.split())[:SHOWN_CHARACTERS]!r}") from None
+    return Answer(200, result.body, result.content_type, after_s=result.after_s, awaits=result.awaits)
+
+
+def read_parameters(query: str) -> dict[str, str]:
+    """Return the parameters of a URL, with no other user than the default one."""
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        if name in parameters:
+            refuse(f"the parameter {name} given twice")
+        if PARAMETERS_WITH_ONE_VALUE.get(name, value) != value:
+            refuse(f"the parameter or setting {name}={value}")
+        parameters[name] = value
+    return parameters

@@ -5,18 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
-from simulator.services.clickhouse.scanner import expect, read_json_string, skip_spaces
+from simulator.services.clickhouse.release import Release
+from simulator.services.clickhouse.scanner import expect, read_json_string, skip_json_value, skip_spaces
+from simulator.services.clickhouse.table import Row, Table
 from simulator.services.clickhouse.types import ColumnType, Value
 
-__all__ = ["FORMATS", "Format", "Row", "read_json_rows"]
+__all__ = ["FORMATS", "Format", "read_json_rows"]
 
-Row = tuple[Value, ...]
 ROWS_PER_BLOCK = 1_048_576  # max_insert_block_size: a longer insert would not be atomic
 
 
-def read_json_rows(
-    text: str, at: int, *, names: Mapping[str, int], types: Sequence[ColumnType], defaults: Sequence[Value]
-) -> list[Row]:
+def read_json_rows(text: str, at: int, *, names: Mapping[str, int], table: Table) -> list[Row]:
     """Read rows from `at` to the end. `names` are the columns that may be given, with their places.
 
     Raises ClickHouseError for the first row that cannot be read; a caller that inserts nothing then is right.
@@ -24,15 +23,17 @@ def read_json_rows(
     rows: list[Row] = []
     while True:
         at = skip_spaces(text, at)
+        if table.release is Release.CURRENT and text[at : at + 1] in (",", ";", "["):
+            refuse("rows in an array, or apart by comma or semicolon")
         if text[at : at + 1] in (",", ";"):
             at = skip_spaces(text, at + 1)
         if at >= len(text):
             return rows
         if len(rows) == ROWS_PER_BLOCK:
             refuse(f"an insert of more than {ROWS_PER_BLOCK} rows")
-        values = list(defaults)
+        values = list(table.defaults)
         try:
-            at = _read_row(text, at, names, types, values)
+            at = _read_row(text, at, names, table, values)
         except ClickHouseError as error:
             if error.code == 32:  # the server does not number the row that ends inside a number
                 raise
@@ -40,7 +41,7 @@ def read_json_rows(
         rows.append(tuple(values))
 
 
-def _read_row(text: str, at: int, names: Mapping[str, int], types: Sequence[ColumnType], values: list[Value]) -> int:
+def _read_row(text: str, at: int, names: Mapping[str, int], table: Table, values: list[Value]) -> int:
     at = expect(text, at, "{")
     seen: list[str] = []
     while True:
@@ -54,12 +55,16 @@ def _read_row(text: str, at: int, names: Mapping[str, int], types: Sequence[Colu
         name, at = _read_name(text, at)
         at = skip_spaces(text, expect(text, skip_spaces(text, at), ":"))
         place = names.get(name)
+        if place is None and table.release is Release.CURRENT:
+            seen.append(name)
+            at = skip_json_value(text, at)
+            continue
         if place is None or name in seen:
             what = "Unknown" if place is None else "Duplicate"
             raise ClickHouseError(117, f"{what} field found while parsing JSONEachRow format: {name}")
         seen.append(name)
         try:
-            values[place], at = types[place].read(text, at)
+            values[place], at = table.types[place].read(text, at)
         except ClickHouseError as error:
             raise ClickHouseError(error.code, f"{error.text}: (while read the value of key {name})") from None
 
@@ -96,7 +101,14 @@ def _write_tsv(names: Sequence[str], types: Sequence[ColumnType], rows: Sequence
     return "".join("\t".join(write(value) for write, value in zip(writers, row, strict=True)) + "\n" for row in rows)
 
 
+TAB_SEPARATED = Format("text/tab-separated-values; charset=UTF-8", _write_tsv)
 FORMATS = {
-    "TabSeparated": Format("text/tab-separated-values; charset=UTF-8", _write_tsv),
-    "JSONEachRow": Format("text/plain; charset=UTF-8", _write_json),
+    Release.V18_16: {
+        "TabSeparated": TAB_SEPARATED,
+        "JSONEachRow": Format("text/plain; charset=UTF-8", _write_json),
+    },
+    Release.CURRENT: {
+        "TabSeparated": TAB_SEPARATED,
+        "JSONEachRow": Format("application/x-ndjson; charset=UTF-8", _write_json),
+    },
 }

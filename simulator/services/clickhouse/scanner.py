@@ -1,10 +1,11 @@
 """Reading a text the way the server reads its input: what is expected next, or the server's error."""
 
+import json
 import re
 
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
 
-__all__ = ["TSV_ESCAPES", "expect", "read_json_string", "skip_spaces"]
+__all__ = ["TSV_ESCAPES", "expect", "read_json_string", "skip_json_value", "skip_spaces"]
 
 SHOWN_CHARACTERS = 160
 SPACES = re.compile(r"[ \t\n\r\v\f]*")
@@ -49,6 +50,15 @@ def read_json_string(text: str, at: int) -> tuple[str, int]:
             return "".join(pieces), at + 1
         piece, at = _read_escape(text, at + 1)
         pieces.append(piece)
+
+
+def skip_json_value(text: str, at: int) -> int:
+    """Return the place behind a value that nobody wants."""
+    try:
+        end: int = json.JSONDecoder().raw_decode(text, at)[1]
+    except ValueError:
+        refuse("malformed JSON in a field that the table does not have")
+    return end
 
 
 def _read_escape(text: str, at: int) -> tuple[str, int]:

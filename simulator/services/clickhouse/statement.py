@@ -141,13 +141,17 @@ class Select:
 
 @attrs.frozen
 class CreateTable:
-    """`columns` are names and types in order; `replacing` tells ReplacingMergeTree from MergeTree."""
+    """`columns` are names and types in order; `replacing` tells ReplacingMergeTree from MergeTree.
+
+    `window` is the setting non_replicated_deduplication_window, if it is given.
+    """
 
     table: TableName
     if_not_exists: bool
     columns: tuple[tuple[str, str], ...]
     replacing: bool
     key: tuple[str, ...]
+    window: int | None
 
 
 @attrs.frozen

@@ -1,4 +1,8 @@
-"""A table: its columns, its sorting key, its rows in the order of insertion."""
+"""A table: its columns, its sorting key, its rows in the order of insertion; blocks inserted twice, rows not shown yet.
+
+A block is repeated if one of the last `window` blocks had its token, or, without one, its columns and rows in the
+same order (MergeTreeDeduplicationLog: a block that is found does not move to the end).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -7,35 +11,46 @@ import attrs
 
 from simulator.services.clickhouse import statement as sql
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
-from simulator.services.clickhouse.rows import Row
+from simulator.services.clickhouse.release import Release
 from simulator.services.clickhouse.types import TYPES, ColumnType, Value
 
-__all__ = ["Table"]
+__all__ = ["Row", "Table"]
+
+Row = tuple[Value, ...]
+BlockId = str | tuple[tuple[str, ...], tuple[Row, ...]]
 
 
 @attrs.define(eq=False)
 class Table:
-    """`places` maps each column to its place in a row; `key` holds places."""
+    """`places` maps each column to its place in a row; `key` holds places. `rows` are those that are shown."""
 
+    release: Release
     name: str
     places: Mapping[str, int]
     types: Sequence[ColumnType]
     defaults: Sequence[Value]
     key: Sequence[int]
     replacing: bool
+    window: int = 0
     rows: list[Row] = attrs.field(factory=list)
+    _hidden: list[tuple[float, Sequence[Row]]] = attrs.field(factory=list)
+    _blocks: dict[BlockId, None] = attrs.field(factory=dict)
 
     @classmethod
-    def of(cls, statement: sql.CreateTable) -> Self:
+    def of(cls, statement: sql.CreateTable, release: Release) -> Self:
         """Return the empty table. Raises ClickHouseError for a wrong definition."""
+        if statement.window is not None and release is Release.V18_16:
+            engine = f"{'Replacing' * statement.replacing}MergeTree"
+            raise ClickHouseError(36, f"Unknown setting non_replicated_deduplication_window for storage {engine}")
         places: dict[str, int] = {}
+        known = TYPES[release]
         for name, type_name in statement.columns:
             if name in places:
-                raise ClickHouseError(15, f"Column {name} already exists")
-            if type_name not in TYPES:
-                refuse(f"the type {type_name} (only {', '.join(TYPES)})")
+                raise ClickHouseError(_code(15, 44, release), f"Column {name} already exists")
+            if type_name not in known:
+                refuse(f"the type {type_name} (only {', '.join(known)})")
             places[name] = len(places)
-        types = [TYPES[type_name] for _, type_name in statement.columns]
+        types = [known[type_name] for _, type_name in statement.columns]
         for name in statement.key:
             if name not in places:
                 raise ClickHouseError(47, f"Unknown identifier: {name}")
@@ -45,7 +60,9 @@ class Table:
             refuse("ReplacingMergeTree with an empty ORDER BY")
         key = [places[name] for name in statement.key]
         defaults = [column.default for column in types]
-        return cls(statement.table.name, places, types, defaults, key, statement.replacing)
+        return cls(
+            release, statement.table.name, places, types, defaults, key, statement.replacing, statement.window or 0
+        )
 
     def place(self, column: str) -> int:
         """Return the place of a column. Raises the server's error 47."""
@@ -64,8 +81,58 @@ class Table:
             places[column] = self.places[column]
         return places
 
+    def insert(
+        self, columns: Sequence[str], rows: Sequence[Row], *, token: str = "", shown_at_s: float | None = None
+    ) -> None:
+        """Append a block with values for `columns`, unless it is repeated; it is shown now, or from `shown_at_s` on."""
+        if not rows or (self.window and self._is_repeated(columns, rows, token)):
+            return
+        if self.replacing and self.release is Release.CURRENT:
+            rows = self._last_of_each_key(rows)
+        if shown_at_s is None:
+            self.rows.extend(rows)
+        else:
+            self._hidden.append((shown_at_s, rows))
+
+    def truncate(self) -> None:
+        """Remove the rows, and the memory of their blocks."""
+        self.rows.clear()
+        self._hidden.clear()
+        self._blocks.clear()
+
+    @property
+    def hides(self) -> bool:
+        """Whether there are rows that are not shown yet."""
+        return bool(self._hidden)
+
+    def show_until(self, now_s: float) -> None:
+        """Show the rows whose time has come. All are hidden equally long, so they come in the order of insertion."""
+        while self._hidden and self._hidden[0][0] <= now_s:
+            self.rows.extend(self._hidden.pop(0)[1])
+
+    def show_all(self) -> None:
+        """Show every row."""
+        self.show_until(float("inf"))
+
     def final_rows(self) -> Sequence[Row]:
         """Return the last inserted row of each key. Raises the server's error 181 for a plain MergeTree."""
         if not self.replacing:
             raise ClickHouseError(181, "Storage MergeTree doesn't support FINAL")
-        return list({tuple(row[place] for place in self.key): row for row in self.rows}.values())
+        return self._last_of_each_key(self.rows)
+
+    def _last_of_each_key(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return list({tuple(row[place] for place in self.key): row for row in rows}.values())
+
+    def _is_repeated(self, columns: Sequence[str], rows: Sequence[Row], token: str) -> bool:
+        places = [self.places[column] for column in columns]
+        block = token or (tuple(columns), tuple(tuple(row[place] for place in places) for row in rows))
+        if block in self._blocks:
+            return True
+        self._blocks[block] = None
+        if len(self._blocks) > self.window:
+            del self._blocks[next(iter(self._blocks))]
+        return False
+
+
+def _code(code: int, current: int, release: Release) -> int:
+    return current if release is Release.CURRENT else code

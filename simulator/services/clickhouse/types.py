@@ -15,11 +15,13 @@ from decimal import Decimal
 import attrs
 
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
+from simulator.services.clickhouse.release import Release
 from simulator.services.clickhouse.scanner import TSV_ESCAPES, expect, read_json_string
 
 __all__ = ["TYPES", "ColumnType", "Value"]
 
 Value = int | float | str
+Reader = Callable[[str, int], tuple[Value, int]]
 
 EPOCH = datetime.datetime(1970, 1, 1)
 FIRST_UNMODELLED_S = 4_260_211_200  # 2105-01-01, where the server's table of days ends
@@ -42,7 +44,7 @@ class ColumnType:
     name: str
     kind: str
     default: Value
-    read: Callable[[str, int], tuple[Value, int]]
+    read: Reader
     tsv: Callable[[Value], str]
     json: Callable[[Value], str]
 
@@ -117,6 +119,23 @@ def _read_string(text: str, at: int) -> tuple[str, int]:
     return read_json_string(text, at)
 
 
+def _strictly(name: str, read: Reader, *, begins: str) -> Reader:
+    """Return a reader that refuses what today's server takes in ways of its own: null, zero dates, fractions."""
+
+    def read_strictly(text: str, at: int) -> tuple[Value, int]:
+        what = f"the {name} {text[at : at + 32]!r}"
+        if (at < len(text) and text[at] not in begins) or text.startswith('"0000-', at):
+            refuse(what)
+        try:
+            return read(text, at)
+        except ClickHouseError as error:
+            if error.code == 27:
+                refuse(what)
+            raise
+
+    return read_strictly
+
+
 def _read_date_time(text: str, at: int) -> tuple[int, int]:
     if not text.startswith('"', at):
         return _read_bare_seconds(text, at)
@@ -165,11 +184,17 @@ def _modelled_seconds(seconds: int) -> int:
 
 
 def _date_time_text(value: Value) -> str:
-    return str(EPOCH + datetime.timedelta(seconds=value)) if isinstance(value, int) and value else "0000-00-00 00:00:00"
+    """Write a moment as today's server does: 18.16 has another zero."""
+    return str(EPOCH + datetime.timedelta(seconds=value)) if isinstance(value, int) else ""
 
 
 def _date_text(value: Value) -> str:
     return _date_time_text(value * 86_400)[:10] if isinstance(value, int) else ""
+
+
+def _or_zero(write: Callable[[Value], str]) -> Callable[[Value], str]:
+    zero = re.sub("[0-9]", "0", write(0))
+    return lambda value: write(value) if value else zero
 
 
 def _float_text(value: Value) -> str:
@@ -196,16 +221,36 @@ def _quoted(write: Callable[[Value], str]) -> Callable[[Value], str]:
     return lambda value: f'"{write(value)}"'
 
 
-def _integer(name: str) -> ColumnType:
-    # 64-bit integers are quoted in JSON, because JavaScript could not hold them.
-    json = _quoted(str) if name.endswith("64") else str
-    return ColumnType(name, "Integer", 0, _integer_reader(name), str, json)
+def _integer(name: str, *, quoted: bool) -> ColumnType:
+    return ColumnType(name, "Integer", 0, _integer_reader(name), str, _quoted(str) if quoted else str)
 
 
+def _date(name: str, read: Reader, write: Callable[[Value], str]) -> ColumnType:
+    return ColumnType(name, name, 0, read, write, _quoted(write))
+
+
+def _string(read: Reader) -> ColumnType:
+    return ColumnType("String", "String", "", read, _string_tsv, _string_json)
+
+
+INTEGERS = ("UInt8", "UInt16", "UInt32", "UInt64", "Int32", "Int64")
+FLOAT64 = ColumnType("Float64", "Float", 0.0, _read_float, _float_text, _float_text)
 TYPES = {
-    **{name: _integer(name) for name in ("UInt8", "UInt16", "UInt32", "UInt64", "Int32", "Int64")},
-    "Float64": ColumnType("Float64", "Float", 0.0, _read_float, _float_text, _float_text),
-    "String": ColumnType("String", "String", "", _read_string, _string_tsv, _string_json),
-    "DateTime": ColumnType("DateTime", "DateTime", 0, _read_date_time, _date_time_text, _quoted(_date_time_text)),
-    "Date": ColumnType("Date", "Date", 0, _read_date, _date_text, _quoted(_date_text)),
+    Release.V18_16: {
+        # 64-bit integers are quoted in JSON, because JavaScript could not hold them.
+        **{name: _integer(name, quoted=name.endswith("64")) for name in INTEGERS},
+        "Float64": FLOAT64,
+        "String": _string(_read_string),
+        "DateTime": _date("DateTime", _read_date_time, _or_zero(_date_time_text)),
+        "Date": _date("Date", _read_date, _or_zero(_date_text)),
+    },
+    Release.CURRENT: {
+        **{name: _integer(name, quoted=False) for name in INTEGERS},
+        "Float64": FLOAT64,
+        "String": ColumnType(
+            "String", "String", "", _strictly("String", _read_string, begins='"'), _string_tsv, _string_json
+        ),
+        "DateTime": _date("DateTime", _strictly("DateTime", _read_date_time, begins='"0123456789'), _date_time_text),
+        "Date": _date("Date", _strictly("Date", _read_date, begins='"'), _date_text),
+    },
 }

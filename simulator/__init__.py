@@ -11,6 +11,7 @@ from simulator.errors import (
     UnsupportedError,
     WavetankError,
 )
+from simulator.fault import Trouble
 from simulator.history import Event, History, Kind, Operation, Reading
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
 from simulator.system import Failed, Host, Observer, System, User, operation
@@ -33,6 +34,7 @@ __all__ = [
     "Reading",
     "System",
     "SystemFailedError",
+    "Trouble",
     "Unknown",
     "UnsupportedError",
     "User",

@@ -218,7 +218,7 @@ class Campaign:
     def _search_once(self, machine: type[Machine], runs: int, number: int) -> None:
         settings = hypothesis.settings(
             max_examples=runs,
-            stateful_step_count=self.budget.steps,
+            stateful_step_count=self.budget.steps + 1,  # Hypothesis counts the drawing of the frame as one
             database=None,
             deadline=None,
             phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record

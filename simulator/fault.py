@@ -1,6 +1,9 @@
-"""Faults: injected disturbances as data, and the one table that says what each does to a world or a deployment."""
+"""Faults: injected disturbances as data, and what each does to a world or a deployment.
 
-from collections.abc import Callable
+Kinds that fit any system are in one table; the troubles that a system's own services can get into are declared by it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import attrs
@@ -8,7 +11,7 @@ import msgspec
 
 from simulator.errors import InputError
 
-__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "Nemesis"]
+__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "Nemesis", "Trouble", "kind_of", "trouble_kind"]
 
 
 class Nemesis(Protocol):
@@ -19,6 +22,8 @@ class Nemesis(Protocol):
 
     def crash(self, host: str, *, silently: bool) -> None: ...  # noqa: D102
     def restart(self, host: str) -> None: ...  # noqa: D102
+    def terminate(self, host: str) -> None: ...  # noqa: D102
+    def relaunch(self, host: str) -> None: ...  # noqa: D102
     def freeze(self, host: str) -> None: ...  # noqa: D102
     def thaw(self, host: str) -> None: ...  # noqa: D102
     def block(self, source: str, destination: str) -> None: ...  # noqa: D102
@@ -29,6 +34,8 @@ class Nemesis(Protocol):
     def silence(self, source: str, destination: str) -> None: ...  # noqa: D102
     def unsilence(self, source: str, destination: str) -> None: ...  # noqa: D102
     def slow(self, source: str, destination: str, extra_s: float) -> None: ...  # noqa: D102
+    def begin_trouble(self, host: str, name: str) -> None: ...  # noqa: D102
+    def end_trouble(self, host: str, name: str) -> None: ...  # noqa: D102
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +46,24 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for_s: float = 0.0
 
     def __str__(self) -> str:
-        return FAULT_KINDS[self.kind].sentence.format(*self.at, for_s=f"{self.for_s:g}")
+        kind = FAULT_KINDS.get(self.kind)
+        # A trouble's own words are known to its system only: `System.sentence` has them.
+        return kind.worded(self) if kind is not None else f"{self.kind} at {', '.join(self.at)} for {self.for_s:g} s"
+
+
+@attrs.frozen
+class Trouble:
+    """What a simulated service can be made to do, as its host declares it: a fault kind of that host alone.
+
+    `begin` and `end` are called on the run's own service object, also while its host is down: with overlapping ones
+    of the same name, `begin` by the first and `end` by the last. Without an `end` it is over at once. `sentence`
+    words it in a report: {0} is the host, {for_s} how long it lasts.
+    """
+
+    name: str
+    begin: Callable[[], None]
+    end: Callable[[], None] | None
+    sentence: str = ""
 
 
 @attrs.frozen
@@ -52,6 +76,10 @@ class FaultKind:
     begin: Callable[[Nemesis, Fault], None]
     end: Callable[[Nemesis, Fault], None] | None
     one_way: bool = False  # a link is struck in the direction given, and both directions are worth striking
+
+    def worded(self, fault: Fault) -> str:
+        """Return the sentence of a fault of this kind."""
+        return self.sentence.format(*fault.at, for_s=f"{fault.for_s:g}")
 
 
 def _both_ways(action: Callable[[Nemesis, str, str], None]) -> Callable[[Nemesis, Fault], None]:
@@ -79,6 +107,13 @@ _KINDS = (
         "{0} vanishes without a word and is back after {for_s} s",
         lambda n, f: n.crash(f.at[0], silently=True),
         lambda n, f: n.restart(f.at[0]),
+    ),
+    FaultKind(
+        "terminate",
+        1,
+        "{0} is told to end, and is back after {for_s} s",
+        lambda n, f: n.terminate(f.at[0]),
+        lambda n, f: n.relaunch(f.at[0]),
     ),
     FaultKind("freeze", 1, "{0} freezes for {for_s} s", lambda n, f: n.freeze(f.at[0]), lambda n, f: n.thaw(f.at[0])),
     FaultKind(
@@ -124,11 +159,33 @@ _KINDS = (
 FAULT_KINDS = {kind.name: kind for kind in _KINDS}
 
 
-def check_fault(fault: Fault) -> Fault:
-    """Return the fault if its kind exists and strikes as many places; raises InputError otherwise."""
+def trouble_kind(trouble: Trouble) -> FaultKind:
+    """Return a trouble as a kind of fault."""
+    name, lasts = trouble.name, trouble.end is not None
+    return FaultKind(
+        name,
+        1,
+        trouble.sentence or f"{{0}} is {name}" + (" for {for_s} s" if lasts else ""),
+        lambda n, f: n.begin_trouble(f.at[0], name),
+        (lambda n, f: n.end_trouble(f.at[0], name)) if lasts else None,
+    )
+
+
+def kind_of(fault: Fault, troubles: Mapping[str, Iterable[Trouble]]) -> FaultKind:
+    """Return the kind of a fault: one of the table, or a trouble that its host declares (`troubles` is by host).
+
+    Raises InputError for one that does not exist there, or that does not strike as many places.
+    """
     kind = FAULT_KINDS.get(fault.kind)
     if kind is None:
-        raise InputError(f"no fault kind={fault.kind!r}. Known kinds: {', '.join(FAULT_KINDS)}.")
+        there = troubles.get(fault.at[0], ()) if fault.at else ()
+        kind = next((trouble_kind(each) for each in there if each.name == fault.kind), None)
+    if kind is None:
+        known = [
+            *FAULT_KINDS,
+            *(f"{each.name} (of {host})" for host, declared in troubles.items() for each in declared),
+        ]
+        raise InputError(f"no fault kind={fault.kind!r} for at={list(fault.at)!r}. Known kinds: {', '.join(known)}.")
     if len(fault.at) != kind.strikes:
         raise InputError(f"fault kind={fault.kind!r} strikes {kind.strikes} place(s), not at={list(fault.at)!r}.")
-    return fault
+    return kind

@@ -5,6 +5,7 @@ import enum
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import attrs
@@ -83,6 +84,7 @@ class History:
 
     def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
         self.events: list[Event] = []
+        self._observed: dict[str, list[Event]] = {}  # by name
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self._now = now
         self._choices = choices
@@ -115,6 +117,8 @@ class History:
             ) from error
         self._chain.update(encoded)
         self.events.append(event)
+        if kind is Kind.OBSERVE:
+            self._observed.setdefault(name, []).append(event)
         return event
 
     def next_operation(self) -> int:
@@ -140,7 +144,8 @@ class History:
 
     def observed(self, *names: str) -> list[Event]:
         """All observations of these names, in order."""
-        return [event for event in self.events if event.kind is Kind.OBSERVE and event.name in names]
+        found = [self._observed.get(name, ()) for name in dict.fromkeys(names)]
+        return list(found[0]) if len(found) == 1 else sorted(chain(*found), key=lambda event: event.index)
 
     def faults(self, *names: str) -> list[Event]:
         """All beginnings and ends of faults (of these kinds), in order; `data["phase"]` is "begin" or "end"."""

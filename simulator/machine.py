@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from simulator.fault import FAULT_KINDS, Fault
+from simulator.fault import Fault, FaultKind, kind_of
 from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait, as_kept
 from simulator.property import Property
 from simulator.run import Result
@@ -19,12 +19,16 @@ from simulator.system import OperationType, System, User, user_name
 __all__ = ["Machine", "machine_class"]
 
 PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
-FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0)
-FAULTS_PER_RUN_MAX = 3
+FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0, 15.0)
+FAULTS_PER_RUN_MAX = 5
 WEIGHTS = (2, 1, 4)
 FAULTS = "a fault"  # no operation's name: that is an identifier
 WEATHER_MAX = 2**32 - 1
 SEED_MAX = 2**16 - 1
+
+
+_Possible: TypeAlias = tuple[FaultKind, tuple[str, ...]]
+"""A kind of fault, and where it can strike."""
 
 
 @attrs.frozen
@@ -32,7 +36,7 @@ class _Frame:
     """What is drawn once per run: the setting, and which faults exist in it."""
 
     setting: Setting
-    faults: tuple[tuple[str, tuple[str, ...]], ...]
+    faults: tuple[_Possible, ...]
     weights: Mapping[str, int]
 
 
@@ -66,7 +70,9 @@ class Machine(RuleBasedStateMachine):
             if users:
                 choices += [partial(_operation, name, declared, users)] * (declared.weight * self.frame.weights[name])
         if self.frame.faults:
-            choices += [partial(_fault, self.frame.faults)] * self.frame.weights[FAULTS]
+            # A quarter of the steps, in a run that favours neither.
+            weight = max(1, sum(each.weight for each in self.run.operations.values()) // 3)
+            choices += [partial(_fault, self.frame.faults)] * (weight * self.frame.weights[FAULTS])
         return [*choices, lambda _data: Wait()]
 
     def take(self, action: Action, after_s: float, weather: int) -> None:
@@ -93,7 +99,7 @@ def machine_class(
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
-        "begin_run": initialize(frame=frames(system))(_begin_run),
+        "begin_run": initialize(frame=frames(system, possible_at_places(system)))(_begin_run),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
         "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
@@ -111,8 +117,22 @@ def weathers() -> st.SearchStrategy[int]:
     return st.integers(0, WEATHER_MAX)
 
 
+def possible_at_places(system: System) -> list[list[_Possible]]:
+    """Return what can strike each place of a system, hosts first: both directions of a link are one place."""
+    troubles = system.declared_troubles()
+    places: dict[tuple[str, ...], list[_Possible]] = {}
+    for name, strikes in system.possible_faults().items():
+        for at in strikes:
+            kind = kind_of(Fault(name, at), troubles)
+            # What every deployment does is drawn as often as two kinds of accident.
+            places.setdefault(at, []).extend([(kind, at)] * (2 if name == "terminate" else 1))
+            if kind.one_way:
+                places[at].append((kind, at[::-1]))
+    return list(places.values())
+
+
 @st.composite
-def frames(draw: st.DrawFn, system: System) -> _Frame:
+def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> _Frame:
     """Draw what a run is like: users, latency, seed, faults (swarm testing, Groce et al., ISSTA 2012)."""
     setting = Setting(
         users=draw(st.integers(*system.users)),
@@ -120,20 +140,31 @@ def frames(draw: st.DrawFn, system: System) -> _Frame:
         seed=draw(st.integers(0, SEED_MAX)),
     )
     users = [f"user:{user_name(number)}" for number in range(setting.users)]
-    possible = [
-        (kind, place) for kind, places in system.possible_faults().items() for place in _with_users(kind, places, users)
-    ]
-    # Few faults that strike the same places again and again reach deeper states than many that strike once.
-    faults = draw(st.lists(st.sampled_from(possible), unique=True, max_size=FAULTS_PER_RUN_MAX)) if possible else []
+    # Few faults that strike the same places again and again reach deeper states than many that strike once. First is
+    # drawn what suffers, then whether it is struck itself or a link to it, then the place, then the kind: a service
+    # with many troubles or many clients would else keep the faults from all others.
+    count = draw(st.integers(0, FAULTS_PER_RUN_MAX)) if possible else 0
+    suffering = _by_sufferer([named for place in possible for named in _with_users(place, users)])
+    drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
+    faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
     return _Frame(setting, tuple(faults), weights)
 
 
-def _with_users(kind: str, places: list[tuple[str, ...]], users: list[str]) -> list[tuple[str, ...]]:
-    """Replace the link of all users by one for each, and add the other direction where the kind has one."""
-    named = [(user, *place[1:]) for place in places if place[0] == "user" for user in users]
-    named += [place for place in places if place[0] != "user"]
-    return named + [place[::-1] for place in named] if FAULT_KINDS[kind].one_way else named
+def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible]]]]:
+    """Return, per host that can suffer, the places at itself and those at the links to it, as far as there are any."""
+    near: dict[str, tuple[list[list[_Possible]], list[list[_Possible]]]] = {}
+    for place in places:
+        at = place[0][1]
+        near.setdefault(at[-1], ([], []))[len(at) - 1].append(place)
+    return [[kind for kind in both if kind] for both in near.values()]
+
+
+def _with_users(place: list[_Possible], users: list[str]) -> list[list[_Possible]]:
+    """Replace the link of all users by one for each."""
+    if "user" not in place[0][1]:
+        return [place]
+    return [[(kind, tuple(user if end == "user" else end for end in at)) for kind, at in place] for user in users]
 
 
 def _operation(name: str, declared: OperationType, users: list[User], data: st.DataObject) -> Action:
@@ -141,10 +172,10 @@ def _operation(name: str, declared: OperationType, users: list[User], data: st.D
     return Do(name, user.number, as_kept(data.draw(st.fixed_dictionaries(dict(declared.arguments)))))
 
 
-def _fault(faults: tuple[tuple[str, tuple[str, ...]], ...], data: st.DataObject) -> Action:
+def _fault(faults: tuple[_Possible, ...], data: st.DataObject) -> Action:
     kind, at = data.draw(st.sampled_from(faults))
-    lasts_s = data.draw(st.sampled_from(FAULT_LASTS_S)) if FAULT_KINDS[kind].end is not None else 0.0
-    return Strike(Fault(kind, at, lasts_s))
+    lasts_s = data.draw(st.sampled_from(FAULT_LASTS_S)) if kind.end is not None else 0.0
+    return Strike(Fault(kind.name, at, lasts_s))
 
 
 def _begin_run(self: Machine, frame: _Frame) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 import msgspec
 
-from simulator.fault import FAULT_KINDS, Fault
+from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
 
 __all__ = ["Reducer", "Reduction"]
@@ -18,6 +18,7 @@ PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
 PLAINER_KINDS = {
     "vanish": ("crash", "freeze"),
     "freeze": ("crash",),
+    "terminate": ("crash",),
     "silence": ("partition",),
     "hold": ("partition",),
     "slow": ("partition",),
@@ -215,7 +216,7 @@ def _plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
 def _shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:
     """Let a fault last less long."""
     fault = _fault_at(plan, index)
-    if fault is not None and FAULT_KINDS[fault.kind].end is not None:
+    if fault is not None:
         for shorter_s in _below(fault.for_s)[1:]:  # a fault that lasts no time at all is hard to believe in
             yield _with_fault(plan, index, msgspec.structs.replace(fault, for_s=shorter_s))
 

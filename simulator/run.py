@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from simulator.errors import InputError
-from simulator.fault import FAULT_KINDS, Fault, Nemesis, check_fault
+from simulator.fault import Fault, FaultKind, Nemesis, kind_of
 from simulator.history import History, Kind, Value
 from simulator.plan import Do, Setting, Step, Strike
 from simulator.property import Outcome, Property, Verdict
@@ -78,6 +78,10 @@ class Run:
 
     def __init__(self, system: System, setting: Setting, history: History) -> None:
         self.system = system.for_run()
+        self.hosts = tuple(self.system.hosts())
+        """The hosts as this run has them: their services are its own."""
+        self._troubles = {host.name: host.troubles for host in self.hosts if host.troubles}
+        self._terminable = {host.name for host in self.hosts if host.on_terminate is not None}
         self.setting = setting
         self.history = history
         self.operations = self.system.operations()
@@ -116,7 +120,7 @@ class Run:
         if isinstance(step.action, Do):
             self._invoke(self.declared(step.action.operation), self.users[step.action.user], step.action.arguments)
         elif isinstance(step.action, Strike):
-            self._strike(check_fault(step.action.fault))
+            self._strike(step.action.fault)
 
     def declared(self, name: str) -> OperationType:
         """Return an operation of the system by its name. Raises InputError."""
@@ -217,11 +221,18 @@ class Run:
         self._unfinished += 1
         self.start_task(f"user:{user.name}", counted)
 
-    def _strike(self, fault: Fault) -> None:
+    def _kind_of(self, fault: Fault) -> FaultKind:
+        """Return what the fault does. Raises InputError when this run's system cannot suffer it."""
+        kind = kind_of(fault, self._troubles)
         for name in fault.at:
             if not self.knows_host(name):
                 raise InputError(f"the fault {str(fault)!r} names host={name!r}, which this run does not have.")
-        kind = FAULT_KINDS[fault.kind]
+        if kind.name == "terminate" and fault.at[0] not in self._terminable:
+            raise InputError(f"host={fault.at[0]!r} cannot be told to end: it is declared without on_terminate.")
+        return kind
+
+    def _strike(self, fault: Fault) -> None:
+        kind = self._kind_of(fault)
         data: dict[str, Value] = {"at": list(fault.at), "for_s": fault.for_s}
         self.history.record(Kind.FAULT, fault.at[0], fault.kind, {**data, "phase": "begin"})
         kind.begin(self.nemesis, fault)

@@ -29,21 +29,28 @@ class SimulatedRun(Run):
         self._structlog = structlog.get_config()
         self.world = self.nemesis = World(seed=setting.seed, latency_s=setting.latency_s)
         weather = self.world.weather
-        super().__init__(system, setting, History(lambda: self.world.now_s, lambda: weather.digest))
         try:
+            # What a host logs with structlog is an observation.
+            structlog.configure(
+                processors=[self._observe_log], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
+            )
+            super().__init__(system, setting, History(lambda: self.world.now_s, lambda: weather.digest))
             self._open(setting)
         except BaseException:
             self.close()
             raise
 
     def _open(self, setting: Setting) -> None:
-        # What a host logs with structlog is an observation.
-        structlog.configure(
-            processors=[self._observe_log], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
-        )
         self.world.on_failure = self.host_failed
-        for host in self.system.hosts():
-            self.world.add_host(host.name, partial(_as_process, host.main), host.on_crash)
+        for host in self.hosts:
+            self.world.add_host(
+                host.name,
+                partial(_as_process, host.main),
+                host.on_crash,
+                on_terminate=host.on_terminate,
+                troubles=host.troubles,
+                behind=host.behind,
+            )
         for number in range(setting.users):
             self.world.add_host(f"user:{self.add_user(number).name}")
         self.world.add_host(OBSERVER)

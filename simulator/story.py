@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from simulator.fault import FAULT_KINDS
 from simulator.plan import Do, Plan, Step, Strike
 from simulator.system import OperationType, System, user_name
 
@@ -15,7 +14,7 @@ def tell(system: System, plan: Plan) -> tuple[str, ...]:
     at_s = plan.setting.latency_s
     lines = []
     for step in plan.steps:
-        lines.append(f"{at_s:8.3f} s  {_sentence(operations, step)}{_weather(step)}")
+        lines.append(f"{at_s:8.3f} s  {_sentence(system, operations, step)}{_weather(step)}")
         at_s += step.after_s
     lines.append(
         f"{at_s:8.3f} s  everything is healed; then the system has {system.quiet_within_s:g} s to come to rest"
@@ -23,12 +22,12 @@ def tell(system: System, plan: Plan) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sentence(operations: Mapping[str, OperationType], step: Step) -> str:
+def _sentence(system: System, operations: Mapping[str, OperationType], step: Step) -> str:
     match step.action:
         case Do(name, user, arguments):
             return operations[name].sentence.format(user=user_name(user), **arguments)
         case Strike(fault):
-            return FAULT_KINDS[fault.kind].sentence.format(*fault.at, for_s=f"{fault.for_s:g}")
+            return system.sentence(fault)
         case _:
             return "nothing happens for a while"
 

@@ -4,7 +4,7 @@ import copy
 import importlib
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -13,14 +13,14 @@ import attrs
 import networkx as nx
 
 from simulator.errors import InputError, WavetankError
-from simulator.fault import FAULT_KINDS, Fault
+from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of, trouble_kind
 from simulator.history import History, Value
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
 
 if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "User", "operation"]
+__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "operation"]
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 _MARK = "__wavetank_operation__"
@@ -38,7 +38,15 @@ class Host:
     """A host of a system: its name, the ordinary Trio program that runs on it, and which hosts it connects to.
 
     `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a
-    simulated service that must forget what was not on its disk.
+    simulated service that must forget what was not on its disk. `troubles` are what its service can be made to do.
+
+    `behind` is a name that several hosts share, beside their own: whoever connects to it is led to each of them in
+    turn, as a DNS name with several addresses does. `needs` may hold such a name.
+
+    `on_terminate` makes the host one that can be told to end, as by SIGTERM: it is called on the host, and `main` is
+    expected to finish what it does and return. If it has not when the fault ends, it is crashed. A `main` that returns
+    is a process that ended: what it had sent is delivered, its connections are closed in order, new ones are refused,
+    and `on_crash` is not called, since it had its chance to write. Only the end of a fault starts it afresh.
     """
 
     name: str
@@ -46,6 +54,9 @@ class Host:
     needs: tuple[str, ...] = ()
     open_to_users: bool = False
     on_crash: Callable[[], None] | None = None
+    troubles: tuple[Trouble, ...] = ()
+    behind: str = ""
+    on_terminate: Callable[[], None] | None = None
 
 
 class Observer:
@@ -140,8 +151,8 @@ class System:
     users: ClassVar[tuple[int, int]] = (1, 3)
     """The fewest and the most users that a run may have."""
 
-    fault_kinds: ClassVar[tuple[str, ...]] = tuple(FAULT_KINDS)
-    """Which kinds of faults the search may use."""
+    fault_kinds: ClassVar[tuple[str, ...] | None] = None
+    """Which kinds of faults the search may use, declared troubles included. None: all of them."""
 
     latencies_s: ClassVar[tuple[float, ...]] = (0.001, 0.0002, 0.02)
     """Nominal one-way latencies, one of which is drawn per run; the first is the simplest."""
@@ -219,9 +230,6 @@ class System:
             raise InputError(f"{what}.users={self.users!r} is not the fewest and the most users of a run.")
         if not self.latencies_s or min(self.latencies_s) < 0:
             raise InputError(f"{what}.latencies_s={self.latencies_s!r} has nothing to draw. Give seconds, 0 or more.")
-        for kind in self.fault_kinds:
-            if kind not in FAULT_KINDS:
-                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(FAULT_KINDS, '')}")
         try:
             hosts = list(self.for_run().hosts())
         except WavetankError:
@@ -230,39 +238,41 @@ class System:
             raise InputError(
                 f"{what}.hosts() raised {type(error).__name__}: {error}. It yields Host objects."
             ) from error
-        names = [host.name for host in hosts]
         for host in hosts:
-            if names.count(host.name) > 1 or host.name in RESERVED_NAMES:
-                raise InputError(
-                    f"{what} has two hosts named {host.name!r}, or that name is wavetank's own. Rename it."
-                )
-            for needed in host.needs:
-                if needed not in names:
-                    raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {_known(names, '')}")
+            _check_names(what, host, hosts)
+            _check_troubles(what, host)
+        kinds = [*FAULT_KINDS, *(each.name for host in hosts for each in host.troubles)]
+        for kind in self.fault_kinds or ():
+            if kind not in kinds:
+                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(dict.fromkeys(kinds), '')}")
 
     def topology(self) -> "nx.DiGraph[str]":
-        """Return who connects to whom: hosts, and "user" for all users."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        for host in self.for_run().hosts():
-            graph.add_node(host.name)
-            graph.add_edges_from((host.name, needed) for needed in host.needs)
-            if host.open_to_users:
-                graph.add_edge("user", host.name)
-        return graph
+        """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
+        return _topology(list(self.for_run().hosts()))
 
     def possible_faults(self) -> dict[str, list[tuple[str, ...]]]:
         """Return, per allowed fault kind, the places it can strike: hosts, or links as (source, destination).
 
         Links go from whoever connects; one-way kinds strike either direction. Users' links follow from the run's users.
         """
-        graph = self.topology()
-        hosts: list[tuple[str, ...]] = [(name,) for name in graph.nodes if name != "user"]
-        links: list[tuple[str, ...]] = [(a, b) for a, b in graph.edges if a != b]
-        return {kind: hosts if FAULT_KINDS[kind].strikes == 1 else links for kind in self.fault_kinds}
+        hosts = list(self.for_run().hosts())
+        links: list[tuple[str, ...]] = [(a, b) for a, b in _topology(hosts).edges if a != b]
+        places: dict[str, list[tuple[str, ...]]] = {
+            kind.name: [(host.name,) for host in hosts] if kind.strikes == 1 else links for kind in FAULT_KINDS.values()
+        }
+        places["terminate"] = [(host.name,) for host in hosts if host.on_terminate is not None]
+        for host in hosts:
+            for trouble in host.troubles:
+                places.setdefault(trouble.name, []).append((host.name,))
+        return {kind: places[kind] for kind in (places if self.fault_kinds is None else self.fault_kinds)}
+
+    def declared_troubles(self) -> dict[str, tuple[Trouble, ...]]:
+        """Return what each host's service can be made to do, by host, for those that declare anything."""
+        return {host.name: host.troubles for host in self.for_run().hosts() if host.troubles}
 
     def sentence(self, fault: Fault) -> str:
-        """Word a fault for a report."""
-        return str(fault)
+        """Word a fault for a report. Raises InputError for a kind that neither wavetank nor the system has."""
+        return kind_of(fault, {} if fault.kind in FAULT_KINDS else self.declared_troubles()).worded(fault)
 
 
 RESERVED_NAMES = ("user", "observer")
@@ -305,6 +315,49 @@ def load_system(path: str) -> System:
             f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
         )
     return found
+
+
+def _topology(hosts: Sequence[Host]) -> "nx.DiGraph[str]":
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for host in hosts:
+        graph.add_node(host.name)
+        for needed in host.needs:
+            graph.add_edges_from((host.name, each.name) for each in hosts if needed in (each.name, each.behind))
+        if host.open_to_users:
+            graph.add_edge("user", host.name)
+    return graph
+
+
+def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
+    names = [each.name for each in hosts]
+    if names.count(host.name) > 1 or host.name in RESERVED_NAMES:
+        raise InputError(f"{what} has two hosts named {host.name!r}, or that name is wavetank's own. Rename it.")
+    if host.behind in (*names, *RESERVED_NAMES):
+        raise InputError(
+            f"{what}'s host {host.name!r} is behind {host.behind!r}, which is a host's own name, or wavetank's. "
+            "Give the hosts that share a name another one."
+        )
+    known = dict.fromkeys((*names, *(each.behind for each in hosts if each.behind)))
+    for needed in host.needs:
+        if needed not in known:
+            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {_known(known, '')}")
+
+
+def _check_troubles(what: str, host: Host) -> None:
+    names = [each.name for each in host.troubles]
+    for trouble in host.troubles:
+        if trouble.name in FAULT_KINDS or names.count(trouble.name) > 1:
+            raise InputError(
+                f"{what}'s host {host.name!r} has two troubles named {trouble.name!r}, or that is a fault kind of "
+                "wavetank's own. Rename it."
+            )
+        try:
+            trouble_kind(trouble).worded(Fault(trouble.name, (host.name,)))
+        except (LookupError, ValueError) as error:
+            raise InputError(
+                f"the sentence of trouble {trouble.name!r} of {what}'s host {host.name!r} cannot be worded "
+                f"({type(error).__name__}: {error}). It may hold {{0}}, the host, and {{for_s}}."
+            ) from error
 
 
 def _known(names: Iterable[str], command: str) -> str:

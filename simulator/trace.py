@@ -12,7 +12,7 @@ from simulator.errors import EnvironmentFailedError, InputError
 from simulator.history import Event, Value
 from simulator.plan import Plan
 
-__all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace"]
+__all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace", "write_trace"]
 
 FAILURES = Path(".wavetank") / "failures"
 FORMAT = "wavetank-trace"
@@ -68,11 +68,15 @@ def event_record(event: Event) -> dict[str, Value]:
 
 
 def save_trace(trace: Trace, directory: Path | None = None) -> Path:
-    """Write a trace under `.wavetank/failures/ID/`, whole or not at all. Raises EnvironmentFailedError.
+    """Write a trace under `.wavetank/failures/ID/`, whole or not at all. Raises EnvironmentFailedError."""
+    return write_trace(trace, (directory or FAILURES) / trace.id / TRACE_FILE)
+
+
+def write_trace(trace: Trace, path: Path) -> Path:
+    """Write a trace to a file, whole or not at all. Raises EnvironmentFailedError.
 
     A trace that is there already is replaced only by a complete new file.
     """
-    path = (directory or FAILURES) / trace.id / TRACE_FILE
     body = msgspec.to_builtins(trace)
     body["checksum"] = _checksum(body)
     text = msgspec.json.format(msgspec.json.encode(body), indent=1)

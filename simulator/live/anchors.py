@@ -1,5 +1,6 @@
 """Anchors: what must have been seen before a step is taken, so that real time need not resemble simulated time."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ from simulator.system import user_name
 __all__ = ["Seen", "WatchedHistory", "anchors_of"]
 
 Seen = Counter[tuple[str, str]]
-"""How often each user saw or completed something of each name."""
+"""How often each user saw or completed something of each sort."""
 
 
 def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen | None]:
@@ -27,7 +28,7 @@ def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen |
         if _begins_step(event):
             begun.append((event, seen.copy()))
         elif _is_users(str(event["host"]), str(event["kind"])):
-            seen[str(event["host"]), str(event["name"])] += 1
+            seen[str(event["host"]), _sort_of(str(event["name"]), event.get("data"))] += 1
     anchors: list[Seen | None] = []
     for step in plan.steps:
         if isinstance(step.action, Wait) or not events:
@@ -51,6 +52,12 @@ def _is_of(event: Mapping[str, Value], action: Do | Strike) -> bool:
     return (event["name"], event["host"]) == (action.fault.kind, action.fault.at[0])
 
 
+def _sort_of(name: str, data: object) -> str:
+    """Return the name and, where what was observed has one, its `type`: a frame in place of another is none."""
+    kind = data.get("type") if isinstance(data, Mapping) else None
+    return f"{name} {kind}" if isinstance(kind, str) else name
+
+
 def _is_users(host: str, kind: str) -> bool:
     return host.startswith("user:") and kind in (Kind.OK.value, Kind.FAIL.value, Kind.INFO.value, Kind.OBSERVE.value)
 
@@ -59,8 +66,10 @@ class WatchedHistory(History):
     """A history that wakes whoever waits for users to have seen something: at that moment, without polling."""
 
     def __init__(self) -> None:
-        begun_s = trio.current_time()
-        super().__init__(lambda: trio.current_time() - begun_s)
+        self._begun_s = trio.current_time()
+        self._begun_at_s = time.time()
+        self._logged_s: float | None = None
+        super().__init__(self._now_s)
         self._seen: Seen = Counter()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -69,9 +78,24 @@ class WatchedHistory(History):
     ) -> Event:
         """Append one event."""
         if _is_users(host, kind.value):
-            self._seen[host, name] += 1
+            self._seen[host, _sort_of(name, data)] += 1
             self._changed.unpark_all()
         return super().record(kind, host, name, data, operation)
+
+    def record_logged(self, host: str, name: str, data: Mapping[str, Value], logged_at_s: float) -> None:
+        """Append what a host logged a moment ago, with the time of that, but never one before the last event's.
+
+        `logged_at_s` is in seconds since the epoch.
+        """
+        latest_s = self.events[-1].at_s if self.events else 0.0
+        self._logged_s = max(latest_s, min(logged_at_s - self._begun_at_s, self._now_s()))
+        try:
+            self.record(Kind.OBSERVE, host, name, data)
+        finally:
+            self._logged_s = None
+
+    def _now_s(self) -> float:
+        return trio.current_time() - self._begun_s if self._logged_s is None else self._logged_s
 
     def missing(self, anchor: Seen) -> Seen:
         """Return what of an anchor was not seen yet."""

@@ -1,15 +1,28 @@
 """What a real host says of itself: a file of JSON lines, whose entries are observations."""
 
+import time
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 
 from simulator.errors import EnvironmentFailedError
 
-__all__ = ["HostLog"]
+__all__ = ["HostLog", "LogEntry"]
 
 _NOISE = ("timestamp", "level", "logger")
+
+
+@attrs.frozen
+class LogEntry:
+    """One line: its `event`, its other fields, and when it was logged, in seconds since the epoch."""
+
+    name: str
+    fields: Mapping[str, Any]
+    logged_at_s: float
 
 
 class HostLog:
@@ -25,8 +38,8 @@ class HostLog:
         self._file.seek(0, 2)
         self._rest = b""
 
-    def read(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the name and the fields of each entry that was written since the last call."""
+    def read(self) -> list[LogEntry]:
+        """Return each entry that was written since the last call."""
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         entries = []
         for line in lines:
@@ -36,9 +49,18 @@ class HostLog:
                 continue  # a traceback, or another program's words
             name = fields.pop("event", None)
             if isinstance(name, str):
-                entries.append((name, {key: value for key, value in fields.items() if key not in _NOISE}))
+                kept = {key: value for key, value in fields.items() if key not in _NOISE}
+                entries.append(LogEntry(name, kept, _logged_at_s(fields.get("timestamp"))))
         return entries
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _logged_at_s(timestamp: object) -> float:
+    """Return an ISO 8601 time as seconds since the epoch; the present for an entry that does not say."""
+    try:
+        return datetime.fromisoformat(str(timestamp)).timestamp()
+    except ValueError:
+        return time.time()

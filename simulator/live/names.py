@@ -3,7 +3,8 @@
 import itertools
 import os
 import socket
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio.abc
 
 from simulator.live.proxy import Proxy
 from simulator.live.target import Target
+from simulator.system import Host
 
 __all__ = ["LiveNames", "on_host"]
 
@@ -27,40 +29,61 @@ class LiveNames(trio.abc.HostnameResolver):
     """Resolves the system's host names: each gets a loopback address of its own, and a proxy that listens there.
 
     So client code runs unchanged: the port is the one it names, whatever the real one is. (To answer with
-    another port would not do: AnyIO keeps the asked one.) A user reaches the system through a proxy of
-    their own.
+    another port would not do: AnyIO keeps the asked one.) A user reaches each host that is open to users through a
+    proxy of their own. A name that several hosts are behind leads to each in turn, each user to the same ones in the
+    same order as in a simulation.
     """
 
-    def __init__(self, target: Target, users: Iterable[str], entry: str, nursery: trio.Nursery) -> None:
+    def __init__(self, target: Target, hosts: Sequence[Host], users: Sequence[str], nursery: trio.Nursery) -> None:
         self._target = target
-        self._entry = entry
         self._nursery = nursery
         self._addresses = itertools.count(1)
-        self.user_proxies = {user: self._proxy(entry) for user in users}
-        """How each user reaches the host that is open to users."""
+        self._askers = [*(host.name for host in hosts), *users]
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self._behind = {
+            host.behind: [each.name for each in hosts if each.behind == host.behind] for host in hosts if host.behind
+        }
+        entries = [host.name for host in hosts if host.open_to_users]
+        self.user_proxies = {(user, entry): self._proxy(entry) for user in users for entry in entries}
+        """How each user reaches each host that is open to users."""
         self._started: dict[tuple[str, str, int], Proxy] = {}
         self._starting = trio.Lock()
 
     async def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
-        """Answer with the loopback address of a proxy that listens there already."""
+        """Answer with the loopback addresses of proxies that listen there already."""
         name = host.decode() if isinstance(host, bytes) else host
-        if name not in self._target.hosts:
-            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name}")
-        user = _current_host.get() if name == self._entry else ""
+        asker = _current_host.get()
         async with self._starting:
-            proxy = self._started.get((user, name, port))
-            if proxy is None:
-                proxy = self.user_proxies.get(user) or self._proxy(name)
-                proxy.port = port
-                await self._nursery.start(proxy.run)
-                self._started[user, name, port] = proxy
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (proxy.host, port))]
+            proxies = [await self._started_proxy(asker, each, port) for each in self._led_to(name, asker)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (proxy.host, port)) for proxy in proxies]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         """Answer with the numbers themselves."""
         return str(sockaddr[0]), str(sockaddr[1])
+
+    def _led_to(self, name: str, asker: str) -> list[str]:
+        """Return the host of a name, or those behind it, beginning with another one each time that somebody asks."""
+        if name in self._target.hosts:
+            return [name]
+        if name not in self._behind:
+            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name}")
+        behind = self._behind[name]
+        first = self._askers.index(asker) if asker in self._askers else len(self._askers)
+        turn = (first + self._asked[asker, name]) % len(behind)
+        self._asked[asker, name] += 1
+        return behind[turn:] + behind[:turn]
+
+    async def _started_proxy(self, asker: str, name: str, port: int) -> Proxy:
+        user = asker if (asker, name) in self.user_proxies else ""
+        proxy = self._started.get((user, name, port))
+        if proxy is None:
+            proxy = self.user_proxies.get((user, name)) or self._proxy(name)
+            proxy.port = port
+            await self._nursery.start(proxy.run)
+            self._started[user, name, port] = proxy
+        return proxy
 
     def _proxy(self, host: str) -> Proxy:
         # The process's own part of 127/8, so that two replays at once do not meet.

@@ -40,18 +40,19 @@ def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0
 class LiveNemesis:
     """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's.
 
-    `latency_s` is what every link takes in simulation, one way: `slow_all` makes the proxies take as long.
+    `user_proxies` are by user and host. `latency_s` is what every link takes in simulation, one way: `slow_all` makes
+    the proxies take as long.
     """
 
-    def __init__(self, control: Control, user_proxies: Mapping[str, Proxy], *, latency_s: float) -> None:
+    def __init__(self, control: Control, user_proxies: Mapping[tuple[str, str], Proxy], *, latency_s: float) -> None:
         self._control = control
         self._proxies = user_proxies
         self._latency_s = latency_s
-        self._depth: Counter[tuple[str, str, str]] = Counter()
+        self._depth: Counter[tuple[str, ...]] = Counter()
         self._extra_s: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     def slow_all(self, links: Iterable[str]) -> None:
-        """Give every link that has a proxy ("platform->redis", and each user's) the latency of the simulation."""
+        """Give every link that has a proxy ("agents->redis", and each user's) the latency of the simulation."""
         for proxy in self._proxies.values():
             proxy.delay(self._latency_s)
         for link in links:
@@ -62,19 +63,39 @@ class LiveNemesis:
     def crash(self, host: str, *, silently: bool) -> None:
         """Kill the host's process."""
         assert not silently, "a silent crash cannot be done to a process; it is refused as not expressible"
+        self._depth["down", host] += 1
         self._control.order("crash", host=host)
 
     def restart(self, host: str) -> None:
-        """Start the host's process again."""
-        self._control.order("restart", host=host)
+        """Undo one `crash`: after the last, start the host's process again."""
+        self._depth["down", host] -= 1
+        if self._depth["down", host] == 0:
+            self._control.order("restart", host=host)
+
+    def terminate(self, host: str) -> None:
+        """Tell the host's process to end (SIGTERM), without waiting until it has."""
+        self._depth["down", host] += 1
+        self._control.order("terminate", host=host)
+
+    def relaunch(self, host: str) -> None:
+        """Undo one `terminate`: kill the host's process if it has not ended yet, and `restart` it."""
+        self._control.order("crash", host=host)
+        self.restart(host)
 
     def freeze(self, host: str) -> None:
         """Stop the host's process (SIGSTOP)."""
+        self._depth["frozen", host] += 1
         self._control.order("freeze", host=host)
 
     def thaw(self, host: str) -> None:
-        """Let the host's process go on (SIGCONT)."""
-        self._control.order("thaw", host=host)
+        """Undo one `freeze`: after the last, let the host's process go on (SIGCONT)."""
+        self._depth["frozen", host] -= 1
+        if self._depth["frozen", host] == 0:
+            self._control.order("thaw", host=host)
+
+    def hold_still(self, host: str) -> None:
+        """Stop a host's process that is to be killed next, so that all that it ever logs can be read before."""
+        self._control.order("freeze", host=host)
 
     def block(self, source: str, destination: str) -> None:
         """Keep back what one host sends to another."""
@@ -109,6 +130,18 @@ class LiveNemesis:
         self._extra_s[source, destination] += extra_s
         self._proxy("delay", source, destination, self._latency_s + max(0.0, self._extra_s[source, destination]))
 
+    def begin_trouble(self, host: str, name: str) -> None:
+        """Let the host's service get into a trouble that the target declares."""
+        self._depth["trouble", host, name] += 1
+        if self._depth["trouble", host, name] == 1:
+            self._control.order("trouble", host=host, name=name, on=True)
+
+    def end_trouble(self, host: str, name: str) -> None:
+        """Undo one `begin_trouble`."""
+        self._depth["trouble", host, name] -= 1
+        if self._depth["trouble", host, name] == 0:
+            self._control.order("trouble", host=host, name=name, on=False)
+
     def _begin(self, action: str, source: str, destination: str) -> None:
         self._depth[action, source, destination] += 1
         if self._depth[action, source, destination] == 1:
@@ -120,8 +153,9 @@ class LiveNemesis:
             self._proxy(undo, source, destination)
 
     def _proxy(self, action: str, source: str, destination: str, seconds: float = 0.0) -> None:
-        user = next((place for place in (source, destination) if place.startswith("user:")), None)
-        if user is not None:
-            strike_proxy(self._proxies[user], action, "to-upstream" if user == source else "to-client", seconds)
+        if source.startswith("user:"):
+            strike_proxy(self._proxies[source, destination], action, "to-upstream", seconds)
+        elif destination.startswith("user:"):
+            strike_proxy(self._proxies[destination, source], action, "to-client", seconds)
         else:
             self._control.order("proxy", source=source, destination=destination, action=action, seconds=seconds)

@@ -6,7 +6,7 @@ not repeated: weather, that is the order of tasks and the jitter of single messa
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import trio
 import trio.socket
 
 from simulator.errors import EnvironmentFailedError
-from simulator.history import Kind
+from simulator.history import Kind, Value
 from simulator.live.anchors import Seen, WatchedHistory
 from simulator.live.logs import HostLog
 from simulator.live.names import LiveNames, on_host
@@ -46,6 +46,7 @@ class LiveRun(Run):
     """A run on a deployment, inside a Trio run of its own. Made and driven by `run_live`."""
 
     history: WatchedHistory
+    nemesis: LiveNemesis
 
     def __init__(
         self, system: System, plan: Plan, nemesis: LiveNemesis, logs: dict[str, HostLog], nursery: trio.Nursery
@@ -57,6 +58,7 @@ class LiveRun(Run):
         self._nursery = nursery
         for number in range(plan.setting.users):
             self.add_user(number)
+        self.history.record(Kind.MARK, "", "start", {"users": plan.setting.users, "latency_s": plan.setting.latency_s})
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
         """Start an async function for a host."""
@@ -72,9 +74,16 @@ class LiveRun(Run):
 
         async def later() -> None:
             await trio.sleep(delay_s)
+            self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()
 
         self._nursery.start_soon(later)
+
+    def observe(self, host: str, name: str, data: Mapping[str, Value]) -> None:
+        """Record an observation. What a user sees comes after what the hosts logged when they did it."""
+        if host.startswith("user:"):
+            self.read_logs()
+        super().observe(host, name, data)
 
     def knows_host(self, name: str) -> bool:
         """Whether a fault can name it was settled before anything was touched."""
@@ -82,11 +91,11 @@ class LiveRun(Run):
 
     def begin(self, step: Step) -> None:
         """Begin what the step says. What a host logged before it crashes is recorded before the crash."""
-        if isinstance(step.action, Strike) and step.action.fault.kind == "crash":
-            host = step.action.fault.at[0]
-            if host in self._logs:
-                self.nemesis.freeze(host)
-                self.read_logs()
+        if isinstance(step.action, Strike):
+            fault = step.action.fault
+            if fault.kind == "crash" and fault.at[0] in self._logs:
+                self.nemesis.hold_still(fault.at[0])
+            self.read_logs()
         super().begin(step)
 
     async def play(self, plan: Plan, anchors: Sequence[Seen | None]) -> None:
@@ -138,10 +147,10 @@ class LiveRun(Run):
             await trio.sleep(LOG_POLL_S)
 
     def read_logs(self) -> None:
-        """Record what the hosts have logged up to now as their observations."""
-        for host, log in self._logs.items():
-            for name, fields in log.read():
-                self.observe(host, name, fields)
+        """Record what the hosts have logged up to now as their observations, in the order in which they did."""
+        entries = [(host, entry) for host, log in self._logs.items() for entry in log.read()]
+        for host, entry in sorted(entries, key=lambda each: each[1].logged_at_s):
+            self.history.record_logged(host, entry.name, entry.fields, entry.logged_at_s)
 
 
 async def run_live(
@@ -167,10 +176,10 @@ async def _run(
     control: Control,
     properties: Iterable[Property],
 ) -> LiveResult:
-    entry = next(system.topology().successors("user"))
+    hosts = list(system.for_run().hosts())
     users = [f"user:{user_name(number)}" for number in range(plan.setting.users)]
     async with trio.open_nursery() as nursery:
-        names = LiveNames(target, users, entry, nursery)
+        names = LiveNames(target, hosts, users, nursery)
         trio.socket.set_custom_hostname_resolver(names)
         nemesis = LiveNemesis(control, names.user_proxies, latency_s=plan.setting.latency_s)
         nemesis.slow_all(target.capabilities.links)
@@ -183,6 +192,7 @@ async def _run(
             await trio.to_thread.run_sync(lambda: control.order("revive"))  # returns when all hosts are back
             await run.wait_quiet()
             await run.inspect()
+            run.history.record(Kind.MARK, "", "end")
         finally:
             for log in logs.values():
                 log.close()

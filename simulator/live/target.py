@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from simulator.errors import EnvironmentFailedError, InputError
-from simulator.fault import Fault, check_fault
+from simulator.fault import FAULT_KINDS, Fault, kind_of
 from simulator.history import Value
 from simulator.plan import Plan, Strike
 
@@ -32,10 +32,14 @@ class ControlAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be struck: hosts by signal, links ("platform->redis") by proxy. Users' links always can be."""
+    """What may be struck: hosts by signal, links ("platform->redis") by proxy. Users' links always can be.
+
+    `troubles` are, per host, the names of those that its service gets into on demand.
+    """
 
     hosts: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    troubles: dict[str, tuple[str, ...]] = {}
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,13 +91,18 @@ def inexpressible(plan: Plan, target: Target) -> list[str]:
     problems = []
     for number, step in enumerate(plan.steps, 1):
         if isinstance(step.action, Strike):
-            why = _why_not(check_fault(step.action.fault), target.capabilities)
+            why = _why_not(step.action.fault, target.capabilities)
             if why:
                 problems.append(f"step {number} ({step.action.fault}): {why}")
     return problems
 
 
 def _why_not(fault: Fault, capabilities: Capabilities) -> str:
+    if fault.kind not in FAULT_KINDS:
+        host = "".join(fault.at[:1])
+        declared = fault.kind in capabilities.troubles.get(host, ())
+        return "" if declared else f"the target declares no trouble {fault.kind!r} of host {host}"
+    kind_of(fault, {})
     if fault.kind in NOT_LIVE:
         return NOT_LIVE[fault.kind]
     if len(fault.at) == 1:

@@ -1,13 +1,15 @@
 """Hosts: named places where code runs, which can crash, restart and freeze."""
 
 import traceback
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 
 import attrs
 import trio
 
 from simulator.errors import SystemFailedError
+from simulator.fault import Trouble
 
 __all__ = ["Host", "Incarnation", "current_host", "describe", "host_of"]
 
@@ -35,14 +37,16 @@ class Incarnation:
 
     host: "Host"
     number: int
+    on_end: Callable[["Host", BaseException | None], None]  # called when the program returns, or with what it raised
     alive: bool = True
+    told_to_end: bool = False
     nursery: trio.Nursery | None = None
 
     def adopt_task(self) -> None:
         """Make the running task, and the tasks it will start, belong to this host."""
         _current.set(self)
 
-    async def live(self, on_failure: Callable[["Host", BaseException], None]) -> None:
+    async def live(self) -> None:
         """Run the host's main, and whatever is started on the host, until the host goes down."""
         self.adopt_task()
         async with trio.open_nursery() as nursery:
@@ -50,19 +54,32 @@ class Incarnation:
             if not self.alive:  # crashed between being started and running first
                 return
             if self.host.main is not None:
-                nursery.start_soon(self._run_main, self.host.main, on_failure, name="main")
+                nursery.start_soon(self._run_main, self.host.main, name="main")
             await trio.sleep_forever()
 
-    async def _run_main(
-        self, main: Callable[[], Awaitable[object]], on_failure: Callable[["Host", BaseException], None]
-    ) -> None:
+    async def _run_main(self, main: Callable[[], Awaitable[object]]) -> None:
         try:
             await main()
         except BaseException as error:
             if not _ends_a_process(error):
                 raise
-            if self.alive:
-                on_failure(self.host, error)
+            self._end(error)
+        else:
+            self._end(None)
+
+    async def terminate(self) -> None:
+        """Tell the program to end. It runs as a task of the host, so that what the handler logs or raises is its."""
+        self.adopt_task()
+        on_terminate = self.host.on_terminate
+        assert on_terminate is not None
+        try:
+            on_terminate()
+        except (Exception, SystemExit) as error:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.alive:
+            self.on_end(self.host, error)
 
 
 @attrs.define(eq=False)
@@ -71,20 +88,39 @@ class Host:
 
     `main` is an ordinary async function, started afresh by every restart. `on_crash` is called at the instant of
     a crash, before the tasks are cancelled: whatever it keeps is the host's disk, what it drops was never synced.
+    `on_terminate` asks a running main to return.
     """
 
     name: str
     address: str
     main: Callable[[], Awaitable[object]] | None = None
     on_crash: Callable[[], None] | None = None
+    on_terminate: Callable[[], None] | None = None
+    troubles: Mapping[str, Trouble] = attrs.field(factory=dict)
     incarnation: Incarnation | None = None
     lives: int = 0
-    crashes: int = 0  # crashes that were not undone yet: with overlapping ones, the last restart counts
+    crashes: int = 0  # and terminations, not undone yet: with overlapping ones, the last restart counts
+    open_troubles: Counter[str] = attrs.field(factory=Counter)
 
     @property
     def up(self) -> bool:
         """Whether the host runs."""
         return self.incarnation is not None and self.incarnation.alive
+
+    def begin_trouble(self, name: str) -> None:
+        """Begin a trouble, unless it is under way already."""
+        trouble = self.troubles[name]
+        if self.open_troubles[name] == 0:
+            trouble.begin()
+        self.open_troubles[name] += trouble.end is not None  # one without an end is over at once
+
+    def end_trouble(self, name: str) -> None:
+        """Undo one `begin_trouble`; the last ends the trouble."""
+        end = self.troubles[name].end
+        assert end is not None
+        self.open_troubles[name] -= 1
+        if self.open_troubles[name] == 0:
+            end()
 
 
 def _ends_a_process(error: BaseException) -> bool:

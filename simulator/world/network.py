@@ -44,6 +44,8 @@ class Network:
         self._weather = weather
         self._addresses: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._shared: dict[str, list[str]] = {}  # a name that several hosts are behind -> their addresses
+        self._resolved: Counter[tuple[str, str]] = Counter()  # how often a host asked for a shared name
         self._links: dict[tuple[str, str], Link] = {}
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._clients: dict[
@@ -59,17 +61,30 @@ class Network:
 
     # Names and addresses
 
-    def add_host(self, name: str) -> str:
+    def add_host(self, name: str, behind: str = "") -> str:
         """Give a host its address, the same for the same order of hosts, and return it."""
         number = len(self._addresses) + 1
         address = f"10.0.{number // 250}.{number % 250 + 1}"
         self._addresses[name] = address
         self._names[address] = name
+        if behind:
+            self._shared.setdefault(behind, []).append(address)
         return address
 
-    def address_of(self, name: str) -> str | None:
-        """Return the address of a host name, or None for a name that does not exist."""
-        return self._addresses.get(name)
+    def addresses_of(self, name: str, own: str) -> list[str]:
+        """Return the address of a host name, or those behind a shared name; none for a name that does not exist.
+
+        Those of a shared name begin with another one each time that a host asks; which one is the first differs from
+        host to host. A counter of each asker's own: what others ask does not change what it is led to.
+        """
+        if name in self._addresses:
+            return [self._addresses[name]]
+        shared = self._shared.get(name, [])
+        if len(shared) > 1:
+            turn = (list(self._addresses).index(own) + self._resolved[own, name]) % len(shared)
+            self._resolved[own, name] += 1
+            return shared[turn:] + shared[:turn]
+        return shared
 
     def host_at(self, address: str, own: str) -> str | None:
         """Return the host with an address; loopback and the unspecified address are the asking host itself."""
@@ -194,6 +209,18 @@ class Network:
         elif silently:
             end.silence()
             end.other.silence()
+
+    def close_all(self, host: str) -> None:
+        """Close all that a host has open, as the kernel does for a process that ended; what it had sent arrives.
+
+        What is sent to it afterwards is answered with a reset, and connecting to it is refused.
+        """
+        for listener in [each for each in self._listeners.values() if each.host == host]:
+            self.close_listener(listener)
+        for client in list(self._clients):
+            for mine in (client, client.other):
+                if mine.host == host:
+                    mine.close()
 
     def revive(self, host: str) -> None:
         """Put a host back on the network, with no connections; what a silent host left unanswered is sent again."""

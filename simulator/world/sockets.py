@@ -243,7 +243,7 @@ class SocketFactory(trio.abc.SocketFactory):
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """Resolves the names of the world's hosts, and nothing else."""
+    """Resolves the names of the world's hosts, shared ones included, and nothing else."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -257,21 +257,24 @@ class Resolver(trio.abc.HostnameResolver):
         proto: int = 0,
         flags: int = 0,
     ) -> Awaitable[list[Any]]:
-        """Resolve a host name to its one IPv4 address. Raises socket.gaierror for an unknown name."""
+        """Resolve a name to its IPv4 addresses: one, unless it is shared. Raises socket.gaierror for an unknown one."""
         return self._getaddrinfo(host, port, type or SocketKind.SOCK_STREAM)
 
     async def _getaddrinfo(self, host: bytes | str | None, port: bytes | str | int | None, kind: int) -> list[Any]:
         await trio.lowlevel.checkpoint()
         name = host.decode() if isinstance(host, bytes) else host
-        if name in (None, "", "localhost"):
-            address: str | None = "0.0.0.0" if name != "localhost" else "127.0.0.1"
-        elif name is not None and self._network.host_at(name, current_host().host.name) is not None:
-            address = name
-        else:
-            address = self._network.address_of(name or "")
-        if address is None:
+        addresses = self._addresses(name)
+        if not addresses:
             raise stdlib_socket.gaierror(stdlib_socket.EAI_NONAME, f"Name or service not known: {name}")
-        return [(AddressFamily.AF_INET, SocketKind(kind), 6, "", (address, int(port or 0)))]
+        return [(AddressFamily.AF_INET, SocketKind(kind), 6, "", (each, int(port or 0))) for each in addresses]
+
+    def _addresses(self, name: str | None) -> list[str]:
+        if name is None or name == "":
+            return ["0.0.0.0"]
+        if name == "localhost":
+            return ["127.0.0.1"]
+        own = current_host().host.name
+        return [name] if self._network.host_at(name, own) is not None else self._network.addresses_of(name, own)
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         """Return the numeric address itself."""

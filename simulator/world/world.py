@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Self, TypeVar
 
 import outcome
@@ -12,6 +12,7 @@ import trio
 import trio.socket
 
 from simulator.errors import SystemFailedError
+from simulator.fault import Trouble
 from simulator.world.chance import Chance, WallClock
 from simulator.world.clock import VirtualClock
 from simulator.world.host import Host, Incarnation, describe, host_of
@@ -127,11 +128,14 @@ class World:
         if not incarnation.alive:
             handle._outcome = died
             return handle
+        self._start_on(incarnation, body, name)
+        return handle
+
+    def _start_on(self, incarnation: Incarnation, task: Callable[[], Awaitable[None]], name: str) -> None:
         if incarnation.nursery is None:  # restarted while the world stood still at this very instant
             self._settle()
         assert incarnation.nursery is not None
-        incarnation.nursery.start_soon(body, name=name)
-        return handle
+        incarnation.nursery.start_soon(task, name=name)
 
     # Hosts
 
@@ -140,10 +144,16 @@ class World:
         name: str,
         main: Callable[[], Awaitable[object]] | None = None,
         on_crash: Callable[[], None] | None = None,
+        *,
+        on_terminate: Callable[[], None] | None = None,
+        troubles: Iterable[Trouble] = (),
+        behind: str = "",
     ) -> Host:
-        """Add a host and start it."""
+        """Add a host and start it. Hosts that are `behind` one name are reached by it too, in turn."""
         assert name not in self.hosts, f"two hosts named {name!r}"
-        host = self.hosts[name] = Host(name, self.network.add_host(name), main, on_crash)
+        declared = {trouble.name: trouble for trouble in troubles}
+        address = self.network.add_host(name, behind)
+        host = self.hosts[name] = Host(name, address, main, on_crash, on_terminate, declared)
         self._start(host)
         return host
 
@@ -168,8 +178,29 @@ class World:
         if incarnation.nursery is not None:
             incarnation.nursery.cancel_scope.cancel()
 
+    def terminate(self, name: str) -> None:
+        """Tell the host's program to end, as SIGTERM does: its `on_terminate` runs now, once in a life of the host.
+
+        When its main has returned, the host is down until `relaunch`. A host that is down is told nothing.
+        """
+        host = self.hosts[name]
+        host.crashes += 1
+        incarnation = host.incarnation
+        assert incarnation is not None
+        assert host.on_terminate is not None, f"host {name!r} has no on_terminate"
+        if incarnation.alive and not incarnation.told_to_end:
+            incarnation.told_to_end = True
+            self._start_on(incarnation, incarnation.terminate, "terminate")
+
+    def relaunch(self, name: str) -> None:
+        """Undo one `terminate`: crash what was told to end and has not, then `restart`."""
+        host = self.hosts[name]
+        if host.incarnation is not None and host.incarnation.told_to_end:
+            self._take_down(host, silently=False)
+        self.restart(name)
+
     def restart(self, name: str) -> None:
-        """Undo one `crash`; with the last, or after a main that raised, start the main afresh, unless it runs."""
+        """Undo one `crash`; with the last, or after a main that ended, start the main afresh, unless it runs."""
         host = self.hosts[name]
         host.crashes = max(0, host.crashes - 1)
         if not host.up and not host.crashes:
@@ -183,6 +214,14 @@ class World:
     def thaw(self, name: str) -> None:
         """Undo one `freeze`: with the last, what was kept back arrives, in order."""
         self.network.thaw(name)
+
+    def begin_trouble(self, host: str, name: str) -> None:
+        """Let the host's service get into a declared trouble, whether the host is up or not."""
+        self.hosts[host].begin_trouble(name)
+
+    def end_trouble(self, host: str, name: str) -> None:
+        """Undo one `begin_trouble`; the last ends it."""
+        self.hosts[host].end_trouble(name)
 
     # Links
 
@@ -294,18 +333,31 @@ class World:
 
     def _start(self, host: Host) -> None:
         host.lives += 1
-        host.incarnation = Incarnation(host, host.lives)
-        self._nursery.start_soon(host.incarnation.live, self._on_host_failure, name=host.name)
+        host.incarnation = Incarnation(host, host.lives, self._on_host_end)
+        self._nursery.start_soon(host.incarnation.live, name=host.name)
         if not self._pumping:  # from outside, so that `start` finds the host running
             self._settle()
 
     def _settle(self) -> None:
         self._pump(self.clock.now_s, None)
 
-    def _on_host_failure(self, host: Host, error: BaseException) -> None:
-        """A host whose main raises has ended as a process does: its kernel resets what it had open."""
-        self._take_down(host, silently=False)
-        self.on_failure(host.name, describe(error))
+    def _on_host_end(self, host: Host, error: BaseException | None) -> None:
+        """A process has ended, and its kernel closes what it had open: with resets when it ended by an error.
+
+        A host whose main returned unasked stays up, so that calls can still run there; one that was told to end is
+        down from now on.
+        """
+        incarnation = host.incarnation
+        assert incarnation is not None
+        assert incarnation.nursery is not None
+        if error is not None:
+            self._take_down(host, silently=False)
+            self.on_failure(host.name, describe(error))
+        else:
+            self.network.close_all(host.name)
+            if incarnation.told_to_end:
+                incarnation.alive = False
+                incarnation.nursery.cancel_scope.cancel()
 
     def _on_ended(self, run_outcome: outcome.Outcome[None]) -> None:
         self._ended = run_outcome

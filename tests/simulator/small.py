@@ -28,7 +28,7 @@ from simulator.history import Value
 class Quiet(System):
     """One host that does nothing, one operation that always works: every promise holds."""
 
-    fault_kinds: ClassVar[tuple[str, ...]] = ()
+    fault_kinds: ClassVar[tuple[str, ...] | None] = ()
 
     def hosts(self) -> Iterator[Host]:
         yield Host("server", self.serve, open_to_users=True)

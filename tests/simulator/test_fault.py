@@ -5,9 +5,10 @@ from functools import partial
 import pytest
 import trio
 
-from simulator import InputError, World
-from simulator.fault import FAULT_KINDS, Fault, check_fault
+from simulator import InputError, Trouble, World
+from simulator.fault import FAULT_KINDS, Fault, kind_of, trouble_kind
 from simulator.world import Call
+from tests.world.stage import Ending
 
 
 def fault(kind: str) -> Fault:
@@ -16,7 +17,8 @@ def fault(kind: str) -> Fault:
 
 def world() -> World:
     made = World()
-    made.add_host("a", trio.sleep_forever)
+    ending = Ending()
+    made.add_host("a", ending.main, on_terminate=ending.end)
     made.add_host("b", partial(trio.serve_tcp, _echo, 7))
     made.advance(0.1)
     return made
@@ -95,17 +97,64 @@ def test_every_kind_reads_as_a_sentence(kind: str) -> None:
     assert "{" not in sentence
 
 
+SICK = Trouble("sick", lambda: None, lambda: None, "{0} answers nonsense for {for_s} s")
+SHOCK = Trouble("shocked", lambda: None, None)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        (SICK, "a answers nonsense for 2 s"),
+        (Trouble("sick", SICK.begin, SICK.end), "a is sick for 2 s"),
+        (SHOCK, "a is shocked"),
+    ],
+)
+def test_a_trouble_is_a_kind_of_fault_of_the_host_that_declares_it(trouble: Trouble, sentence: str) -> None:
+    """With words of its own, or plain ones."""
+    struck = Fault(trouble.name, ("a",), 2.0)
+    kind = kind_of(struck, {"a": (trouble,)})
+    assert (kind.name, kind.strikes, kind.worded(struck)) == (trouble.name, 1, sentence)
+    assert (kind.end is None) == (trouble.end is None)
+    assert "a" in str(struck)
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_overlapping_troubles_begin_with_the_first_and_end_with_the_last(down: bool) -> None:
+    """A switch is turned on once and off once, whether its host is up or not."""
+    done: list[str] = []
+    sick = Trouble("sick", lambda: done.append("begin"), lambda: done.append("end"))
+    shock = Trouble("shocked", lambda: done.append("shock"), None)
+    with World() as made:
+        made.add_host("a", trio.sleep_forever, troubles=(sick, shock))
+        if down:
+            made.crash("a")
+        kind, struck = trouble_kind(sick), Fault("sick", ("a",), 1.0)
+        assert kind.end is not None
+        for strike in (kind.begin, kind.begin, kind.end):
+            strike(made, struck)
+        assert done == ["begin"]
+        kind.end(made, struck)
+        kind.begin(made, struck)
+        assert done == ["begin", "end", "begin"]
+        for _ in range(2):
+            trouble_kind(shock).begin(made, Fault("shocked", ("a",)))
+        assert done[3:] == ["shock", "shock"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (Fault("crahs", ("a",)), "no fault kind='crahs'. Known kinds: crash"),
+        (Fault("crahs", ("a",)), r"no fault kind='crahs' for at=\['a'\]. Known kinds: crash"),
         (Fault("crash", ("a", "b")), "strikes 1 place"),
         (Fault("partition", ("a",)), "strikes 2 place"),
         (Fault("crash", ()), "strikes 1 place"),
+        (Fault("sick", ("a", "b")), "strikes 1 place"),
+        (Fault("sick", ("b",)), r"no fault kind='sick' for at=\['b'\]. Known kinds: crash.*, sick \(of a\)"),
+        (Fault("sick", ()), "no fault kind='sick'"),
     ],
 )
 def test_a_fault_that_does_not_exist_is_refused(wrong: Fault, says: str) -> None:
     """A trace may come from another version, or from somebody's editor."""
     with pytest.raises(InputError, match=says):
-        check_fault(wrong)
-    assert check_fault(fault("slow")) == fault("slow")
+        kind_of(wrong, {"a": (SICK,)})
+    assert kind_of(fault("slow"), {}) is FAULT_KINDS["slow"]

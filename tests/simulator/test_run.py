@@ -1,17 +1,20 @@
 """What a run records: how operations end, what nobody handles, and what steps leave out."""
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import trio
 
-from simulator import InputError, Kind, System
+from simulator import Host, InputError, Kind, System, Trouble, User, operation
 from simulator.fault import Fault
 from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait
 from simulator.property import Outcome
 from simulator.run import Result, is_connection_loss
 from simulator.simulated_run import SimulatedRun, simulate
 from tests.simulator.small import Outcomes, Quiet, SelfHarming, Uninspectable, outcomes
+from tests.world.stage import PORT, Ending
 
 
 def run(system: System, *actions: Action, users: int = 1) -> Result:
@@ -98,6 +101,7 @@ def test_a_user_that_does_not_exist_does_nothing() -> None:
         (Strike(Fault("crash", ("nowhere",), 1.0)), "host='nowhere'"),
         (Strike(Fault("tornado", ("server",), 1.0)), "Known kinds"),
         (Strike(Fault("partition", ("server",), 1.0)), "strikes 2"),
+        (Strike(Fault("terminate", ("server",), 1.0)), "host='server' cannot be told to end"),
     ],
 )
 def test_a_step_that_the_system_does_not_have_is_the_traces_fault(action: Action, says: str) -> None:
@@ -148,6 +152,99 @@ def test_heal_ends_what_is_still_under_way() -> None:
     healed_s = result.history.marked_at("heal")
     assert [event.at_s for event in result.history.faults("freeze")][1] == healed_s
     assert healed_s == 1.501
+
+
+class Lamp:
+    """A service with a switch."""
+
+    def __init__(self) -> None:
+        self.lit = False
+
+    def switch(self, lit: bool) -> None:
+        self.lit = lit
+
+
+class Lit(Quiet):
+    """Its host's service can be lit; the operation sees whether it is, the second host never gets into trouble."""
+
+    def hosts(self) -> Iterator[Host]:
+        self.lamp = lamp = Lamp()
+        lit = Trouble("lit", lambda: lamp.switch(True), lambda: lamp.switch(False))
+        yield Host("lamp", self.serve, troubles=(lit,))
+        yield Host("other", self.serve, open_to_users=True)
+
+    @operation()
+    async def act(self, user: User) -> bool:
+        return self.lamp.lit
+
+
+def lit(for_s: float) -> Strike:
+    return Strike(Fault("lit", ("lamp",), for_s))
+
+
+def test_a_trouble_begins_and_ends_on_the_services_of_its_own_run() -> None:
+    """Or two runs of one system would see each other's; with its host down as well."""
+    system = Lit()
+    for _ in range(2):
+        result = run(system, Do("act", 0), Strike(Fault("crash", ("lamp",), 9.0)), lit(1.0), Do("act", 0), Do("act", 0))
+        assert [each.result for each in result.history.operations()] == [False, True, False]
+        faults = [(event.name, event.host, event.data["phase"], event.at_s) for event in result.history.faults("lit")]
+        assert faults == [("lit", "lamp", "begin", 1.001), ("lit", "lamp", "end", 2.001)]
+
+
+def test_overlapping_troubles_last_until_the_last_ends_and_all_end_with_heal() -> None:
+    """The liveness phase is judged on sound services."""
+    result = run(Lit(), lit(1.5), lit(1.0), Do("act", 0), Do("act", 0))
+    assert [each.result for each in result.history.operations()] == [True, False]
+    with SimulatedRun(Lit(), Setting()) as begun:
+        begun.apply(Step(lit(99.0), 0.5))
+        lamp = begun.system.lamp  # type: ignore[attr-defined]
+        assert lamp.lit
+        begun.finish(())
+        assert not lamp.lit
+
+
+class Twofold(Quiet):
+    """Two servers behind one name, which answer after a while, and can be told to end: they answer first."""
+
+    def hosts(self) -> Iterator[Host]:
+        for name in ("a", "b"):
+            server = Ending(answer_late)
+            yield Host(name, server.main, behind="both", open_to_users=True, on_terminate=server.end)
+
+    @operation()
+    async def act(self, user: User) -> str:
+        async with await trio.open_tcp_stream("both", PORT) as stream:
+            await stream.send_all(b"?")
+            return (await stream.receive_some()).decode()
+
+
+async def answer_late(stream: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        async with stream:
+            await stream.receive_some()
+            await trio.sleep(1.0)
+            await stream.send_all(b"answer")
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("terminate", 0), ("crash", 1)])
+def test_a_rolling_restart_behind_a_shared_name_is_felt_by_nobody(kind: str, lost: int) -> None:
+    """Who was served is answered before the end, who comes meanwhile is led to the other host: unlike in a crash."""
+    strikes = [Strike(Fault(kind, (host,), 4.0)) for host in ("a", "b")]
+    calm = [Wait()] * 8
+    result = run(Twofold(), Do("act", 0), strikes[0], Do("act", 0), *calm, Do("act", 0), strikes[1], *calm)
+    answered = [each.result == "answer" for each in result.history.operations()]
+    assert answered.count(False) == lost
+    phases = [(event.name, event.data["phase"]) for event in result.history.faults()]
+    assert phases == [(kind, "begin"), (kind, "end")] * 2
+    assert not result.violated
+
+
+def test_a_trouble_of_another_host_is_refused() -> None:
+    """A trace of another version, or of another system."""
+    for host in ("other", "nowhere"):
+        with pytest.raises(InputError, match=rf"no fault kind='lit' for at=\['{host}'\].*lit \(of lamp\)"):
+            run(Lit(), Strike(Fault("lit", (host,), 1.0)))
 
 
 def test_a_run_that_never_began_closes_its_world() -> None:

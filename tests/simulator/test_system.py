@@ -8,8 +8,11 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 
-from simulator import Host, InputError, System, User, always, operation
+from simulator import Host, InputError, System, Trouble, User, always, operation
 from simulator.campaign import Budget, Campaign
+from simulator.fault import FAULT_KINDS, Fault
+from simulator.plan import Plan, Setting, Step, Strike
+from simulator.story import tell
 from simulator.system import load_system
 from tests.simulator.small import Quiet, outcomes, quiet, twins
 
@@ -114,6 +117,18 @@ def hosts(*declared: Host) -> type[System]:
     return type("Declared", (Quiet,), {"hosts": lambda _self: iter(declared)})
 
 
+def kinds(kind: str, system: type[System]) -> type[System]:
+    return type("Declared", (system,), {"fault_kinds": (kind,)})
+
+
+def nothing() -> None: ...
+
+
+def with_trouble(host: str, *names: str, sentence: str = "") -> Host:
+    troubles = tuple(Trouble(name, nothing, nothing, sentence) for name in names)
+    return Host(host, quiet.serve, troubles=troubles)
+
+
 @pytest.mark.parametrize(
     ("system", "says"),
     [
@@ -126,6 +141,15 @@ def hosts(*declared: Host) -> type[System]:
         (hosts(Host("user", quiet.serve)), "wavetank's own"),
         (hosts(Host("observer", quiet.serve)), "wavetank's own"),
         (hosts(Host("a", quiet.serve, needs=("b",))), "'a' needs 'b'. Known: a"),
+        (hosts(Host("a", quiet.serve, behind="b"), Host("b", quiet.serve)), "'a' is behind 'b', which is a host's own"),
+        (hosts(Host("a", quiet.serve, behind="a")), "'a' is behind 'a'"),
+        (hosts(Host("a", quiet.serve, behind="user")), "'a' is behind 'user', which is .* wavetank's"),
+        (hosts(with_trouble("a", "crash")), "'a' has two troubles named 'crash', or that is a fault kind"),
+        (hosts(with_trouble("a", "sick", "sick")), "'a' has two troubles named 'sick'"),
+        (hosts(with_trouble("a", "sick", sentence="{1} is sick")), "sentence of trouble 'sick' of Declared's host 'a'"),
+        (hosts(with_trouble("a", "sick", sentence="{who} is sick")), r"It may hold \{0\}, the host, and \{for_s\}"),
+        (hosts(with_trouble("a", "sick", sentence="{0 is sick")), "sentence of trouble 'sick'"),
+        (kinds("sick", hosts(with_trouble("b", "well"))), "no fault kind 'sick'.*Known: crash.*, well"),
     ],
 )
 def test_a_declaration_that_no_run_could_be_made_of_is_refused(system: type[System], says: str) -> None:
@@ -155,6 +179,47 @@ def test_faults_follow_from_hosts_and_links() -> None:
     found = Two().possible_faults()
     assert sorted(found["crash"]) == [("front",), ("store",)]
     assert sorted(found["partition"]) == [("front", "store"), ("user", "front")]
+
+
+class Shared(Quiet):
+    """Two front hosts behind one name, which can be told to end; a store that gets into troubles."""
+
+    fault_kinds = None
+
+    def hosts(self) -> Iterator[Host]:
+        yield Host("a", self.serve, behind="front", needs=("store",), open_to_users=True, on_terminate=nothing)
+        yield Host("b", self.serve, behind="front", needs=("store", "front"), open_to_users=True)
+        yield Host("store", self.serve, troubles=(Trouble("full", nothing, nothing, "{0} is full for {for_s} s"),))
+        yield Host("batch", self.serve, needs=("front",))
+
+
+def test_all_that_is_declared_can_be_struck() -> None:
+    """Every kind of the table and every trouble, unless the system says which."""
+    found = Shared().possible_faults()
+    assert list(found) == [*FAULT_KINDS, "full"]
+    assert found["full"] == [("store",)]
+    assert found["terminate"] == [("a",)]
+    assert found["crash"] == [("a",), ("b",), ("store",), ("batch",)]
+    assert list(kinds("full", Shared)().possible_faults()) == ["full"]
+    assert type("None", (Shared,), {"fault_kinds": ()})().possible_faults() == {}
+
+
+def test_who_needs_a_shared_name_is_linked_to_each_host_behind_it() -> None:
+    """And users to each that is open to them; a name is no place that a fault could strike."""
+    Shared().check_declared()
+    links = Shared().possible_faults()["partition"]
+    assert sorted(links) == [
+        *(("a", "store"), ("b", "a"), ("b", "store"), ("batch", "a"), ("batch", "b"), ("user", "a"), ("user", "b"))
+    ]
+    assert "front" not in Shared().topology().nodes
+
+
+def test_a_trouble_is_told_in_the_words_of_its_system() -> None:
+    """A reader of a story knows the service, not its switches."""
+    plan = Plan(Setting(), (Step(Strike(Fault("full", ("store",), 2.0))), Step(Strike(Fault("crash", ("a",), 1.0)))))
+    story = tell(Shared(), plan)
+    assert story[0].endswith("store is full for 2 s")
+    assert story[1].endswith("a crashes and is back after 1 s")
 
 
 class Broken(System):

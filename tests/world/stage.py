@@ -7,7 +7,7 @@ import trio
 
 from simulator.world import World
 
-__all__ = ["PORT", "echo", "receive_exactly", "receive_until_end", "serve", "serve_echo", "world_with"]
+__all__ = ["PORT", "Ending", "echo", "receive_exactly", "receive_until_end", "serve", "serve_echo", "world_with"]
 
 PORT = 7000
 Handler = Callable[[trio.SocketStream], Awaitable[object]]
@@ -30,12 +30,34 @@ def serve(handler: Handler, port: int = PORT) -> Callable[[], Awaitable[None]]:
 serve_echo = serve(echo)
 
 
+class Ending:
+    """A program that can be told to end: it accepts no more, lets each connection be served to its end, and returns."""
+
+    def __init__(self, handler: Handler = echo) -> None:
+        self.handler = handler
+        self.told = 0
+
+    async def main(self) -> None:
+        self.accepting = trio.CancelScope()
+        async with trio.open_nursery() as handlers:
+            with self.accepting:
+                await trio.serve_tcp(self.handler, PORT, handler_nursery=handlers)
+
+    def end(self) -> None:
+        self.told += 1
+        self.accepting.cancel()
+
+
 def world_with(
-    server: Callable[[], Awaitable[object]] | None = serve_echo, *, clients: int = 1, seed: int = 0
+    server: Callable[[], Awaitable[object]] | None = serve_echo,
+    *,
+    clients: int = 1,
+    seed: int = 0,
+    on_terminate: Callable[[], None] | None = None,
 ) -> World:
     """Open a world with a host `server` and hosts `c0`, `c1`, ..."""
     world = World(seed=seed)
-    world.add_host("server", server)
+    world.add_host("server", server, on_terminate=on_terminate)
     for number in range(clients):
         world.add_host(f"c{number}")
     return world

@@ -7,7 +7,7 @@ from simulator.fault import FAULT_KINDS, Fault
 from simulator.world import World
 from simulator.world.connection import WINDOW_BYTES
 from simulator.world.network import CONNECT_TIMEOUT_S
-from tests.world.stage import PORT, receive_exactly, serve, world_with
+from tests.world.stage import PORT, Ending, receive_exactly, serve, world_with
 
 
 class Talk:
@@ -44,7 +44,8 @@ class Talk:
 
 @pytest.fixture
 def world():
-    with world_with(clients=3) as opened:
+    server = Ending()
+    with world_with(server.main, clients=3, on_terminate=server.end) as opened:
         yield opened
 
 

@@ -1,12 +1,13 @@
 """Hosts that crash, restart and end: what the rest of the world sees of it, and what it must not see."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
 
 from simulator.world import World, current_host
-from tests.world.stage import PORT, echo, receive_exactly, receive_until_end, serve, world_with
+from tests.world.stage import PORT, Ending, echo, receive_exactly, receive_until_end, serve, world_with
 
 Program = Callable[[], Awaitable[object]]
 
@@ -356,6 +357,149 @@ def test_a_main_that_returns_leaves_the_host_up():
         world.advance(2)
         assert world.failures == []
         assert world.run(tell, host="server") == "server"
+
+
+@pytest.mark.parametrize(("unread", "end"), [(b"", "end"), (b"never read", "reset")])
+def test_a_main_that_returns_has_its_connections_closed_in_order(unread, end):
+    """A process that ended: what it had sent arrives, then the end; a reset only where it left something unread."""
+
+    async def main():
+        (listener,) = await trio.open_tcp_listeners(PORT)
+        accepted = await listener.accept()  # nobody closes it, nor the listener: the kernel does
+        await accepted.receive_some(1)
+        await trio.sleep(1)
+        await accepted.send_all(bytes(100_000))
+
+    with world_with(main) as world:
+        peer = Peer(world)
+        if unread:
+            world.run(lambda: peer.stream.send_all(unread), host="c0")
+        queued = Peer(world)  # nobody will accept it
+        world.advance(2)
+        assert (len(peer.got), peer.end) == (100_000, end)
+        assert queued.end == "reset"
+        assert Peer(world).end == "reset"
+        assert world.failures == []
+
+
+@pytest.fixture
+def ending():
+    return Ending()
+
+
+@pytest.fixture
+def ended(ending):
+    with world_with(ending.main, clients=2, on_terminate=ending.end) as world:
+        yield world
+
+
+async def half_close(peer: Peer) -> None:
+    await peer.stream.send_eof()
+
+
+def test_a_host_that_is_told_to_end_serves_what_it_has_and_is_then_down(ended, ending):
+    """It drains: the old connection is served, a new one refused; nothing is back before the end of the fault."""
+    old = Peer(ended)
+    ended.terminate("server")
+    new = Peer(ended)
+    assert (old.got, old.end, new.end) == (b"x", None, "reset")
+    assert ended.hosts["server"].up
+    ended.run(partial(half_close, old), host="c0")
+    ended.advance(1)
+    assert (old.end, ending.told) == ("end", 1)
+    assert not ended.hosts["server"].up
+    assert Peer(ended).end == "reset"
+    ended.relaunch("server")
+    ended.advance(1)
+    assert Peer(ended).got == b"x"
+    assert (ended.hosts["server"].lives, ended.failures) == (2, [])
+
+
+def test_a_host_that_does_not_end_in_time_is_crashed(ended, ending):
+    """As an orchestrator does: SIGKILL after the time of grace, and a new process."""
+    crashes = []
+    ended.hosts["server"].on_crash = lambda: crashes.append(ended.now_s)
+    stuck = Peer(ended)
+    ended.terminate("server")
+    ended.advance(5)
+    assert (stuck.end, crashes) == (None, [])
+    ended.relaunch("server")
+    ended.advance(1)
+    assert (stuck.end, len(crashes)) == ("reset", 1)
+    assert Peer(ended).got == b"x"
+
+
+def test_overlapping_terminations_and_crashes_end_with_the_last(ended, ending):
+    """A life is told once, and a host that is down is told nothing."""
+    ended.terminate("server")
+    ended.terminate("server")
+    ended.advance(1)
+    ended.relaunch("server")
+    ended.crash("server")
+    ended.relaunch("server")
+    ended.advance(1)
+    assert not ended.hosts["server"].up
+    ended.restart("server")
+    ended.advance(1)
+    assert (Peer(ended).got, ending.told) == (b"x", 1)
+    ended.crash("server")
+    ended.terminate("server")
+    ended.restart("server")
+    assert not ended.hosts["server"].up
+    ended.relaunch("server")
+    ended.advance(1)
+    assert (Peer(ended).got, ending.told) == (b"x", 1)
+
+
+def test_every_life_is_told_to_end_by_its_own_means(ended, ending):
+    """What the former life was told must not end the next."""
+    for told in (1, 2, 3):
+        ended.terminate("server")
+        ended.advance(1)
+        assert ending.told == told
+        assert not ended.hosts["server"].up
+        ended.relaunch("server")
+        ended.advance(1)
+        peer = Peer(ended)
+        assert peer.got == b"x"
+        ended.run(partial(half_close, peer), host="c0")
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3)])
+def test_a_handler_of_the_end_that_raises_ends_its_host(error):
+    """Its bug is a finding in the host's name, and no crash of the search."""
+    seen = []
+
+    def fail():
+        seen.append(current_host().host.name)
+        raise error
+
+    with world_with(on_terminate=fail) as world:
+        peer = Peer(world)
+        world.terminate("server")
+        world.advance(1)
+        assert (seen, peer.end) == (["server"], "reset")
+        ((host, message),) = world.failures
+        assert host == "server"
+        assert type(error).__name__ in message
+        world.relaunch("server")
+        world.advance(1)
+        assert Peer(world).got == b"x"
+
+
+def test_the_end_of_a_stream_waits_behind_a_partition(ended):
+    """What a host sent before it ended arrives when packets pass again, though it is gone by then."""
+    peer = Peer(ended)
+    ended.run(partial(half_close, peer), host="c0")
+    ended.advance(0.0005)
+    ended.block("server", "c0")
+    ended.terminate("server")
+    ended.advance(1)
+    assert not ended.hosts["server"].up
+    assert peer.end is None
+    ended.unblock("server", "c0")
+    ended.advance(1)
+    assert peer.end == "end"
 
 
 def test_tasks_inherit_their_host_wherever_they_are_started_from():

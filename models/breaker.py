@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import structlog
+import trio
 from pybreaker import (
     STATE_CLOSED,
     STATE_HALF_OPEN,
@@ -31,6 +32,11 @@ class _CallFailedError(Exception):
     """Stands for whatever an awaited call raised when pybreaker is told of it."""
 
 
+def every_error(_error: Exception) -> bool:
+    """Say that an error is the dependency's failure, whatever it is."""
+    return True
+
+
 class Breaker(CircuitBreakerListener):
     """Admits calls while closed, none while open, and one probe at a time while half-open.
 
@@ -55,6 +61,7 @@ class Breaker(CircuitBreakerListener):
         self._moves = 0
         self._calls = 0
         self._is_probing = False
+        self._left_closed = trio.Event()
 
     @property
     def state(self) -> str:
@@ -67,27 +74,47 @@ class Breaker(CircuitBreakerListener):
         if self.state == STATE_OPEN:
             opened_at = self._storage.opened_at
             return opened_at is None or datetime.now(UTC) >= opened_at + timedelta(seconds=self._breaker.reset_timeout)
-        return not (self.state == STATE_HALF_OPEN and self._is_probing)
+        return not (self.state == STATE_HALF_OPEN and self._is_probing and not self._config.has("half-open-stampede"))
 
-    async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Return, or raise, what the operation does; raise BreakerOpenError when it is not admitted."""
+    async def call(
+        self, operation: Callable[[], Awaitable[T]], *, counts: Callable[[Exception], bool] = every_error
+    ) -> T:
+        """Return, or raise, what the operation does; raise BreakerOpenError when it is not admitted.
+
+        `counts` says of an error whether it is a failure of the dependency; any other shows that it answers.
+        """
         is_probe = self._admit()
         self._calls += 1
         call, moves = self._calls, self._moves
-        log.info("breaker_admitted", breaker=self._name, state=self.state, call=call)
+        if self.state != STATE_CLOSED:
+            log.info("breaker_admitted", breaker=self._name, state=self.state, call=call)
         try:
             result = await operation()
-        except Exception:
-            self._report(call=call, moves=moves, succeeded=False)
+        except Exception as error:
+            self._report(call=call, moves=moves, failure=error if counts(error) else None)
             raise
         else:
-            self._report(call=call, moves=moves, succeeded=True)
+            self._report(call=call, moves=moves, failure=None)
             return result
         finally:
             # Also after a cancellation: the breaker is then still half-open, and the next caller is the
             # probe.
             if is_probe:
                 self._is_probing = False
+
+    async def probe_forever(self, ping: Callable[[], Awaitable[object]]) -> NoReturn:
+        """Probe the dependency whenever the breaker is not closed, until cancelled.
+
+        Without this a breaker that nobody calls would stay open for ever. `ping` makes its call through the breaker.
+        """
+        while True:
+            await self._left_closed.wait()
+            await trio.sleep(self._config.breaker_reset_s)
+            try:
+                if self.state != STATE_CLOSED and self.admits:
+                    await ping()
+            except Exception as error:
+                log.info("probe_failed", breaker=self._name, error=type(error).__name__)
 
     def _admit(self) -> bool:
         """Let the caller through, or raise BreakerOpenError; say whether it is the half-open probe."""
@@ -99,16 +126,18 @@ class Breaker(CircuitBreakerListener):
         self._is_probing = self.state == STATE_HALF_OPEN
         return self._is_probing
 
-    def _report(self, *, call: int, moves: int, succeeded: bool) -> None:
-        outcome = "success" if succeeded else "failure"
-        log.info("breaker_result", breaker=self._name, call=call, outcome=outcome)
+    def _report(self, *, call: int, moves: int, failure: Exception | None) -> None:
+        # A success in the closed state is what happens all the time: it is told only when it ends a row of failures.
+        if failure is not None or self.state != STATE_CLOSED or self._breaker.fail_counter:
+            error = type(failure).__name__ if failure is not None else None
+            log.info("breaker_result", breaker=self._name, call=call, error=error)
         if moves != self._moves:
             return
-        if succeeded and self.state == STATE_HALF_OPEN and self._config.has("breaker-never-recloses"):
+        if failure is None and self.state == STATE_HALF_OPEN and self._config.has("breaker-never-recloses"):
             return
         try:
             with self._breaker.calling():
-                if not succeeded:
+                if failure is not None:
                     raise _CallFailedError
         except _CallFailedError:
             pass
@@ -118,5 +147,9 @@ class Breaker(CircuitBreakerListener):
     ) -> None:
         """Note a move (pybreaker calls this)."""
         self._moves += 1
+        if new_state.name == STATE_CLOSED:
+            self._left_closed = trio.Event()
+        else:
+            self._left_closed.set()
         old = old_state.name if old_state is not None else STATE_CLOSED
         log.info("breaker_moved", breaker=self._name, old=old, new=new_state.name)

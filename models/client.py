@@ -1,7 +1,9 @@
-"""The user's side: a chat client that stays connected, resumes, and says what became of a message."""
+"""The user's side: a chat client that stays connected, resumes, and says what became of what it sent."""
 
 import enum
-from collections.abc import Callable
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
@@ -9,31 +11,40 @@ from wsproto.utilities import LocalProtocolError
 
 from models.protocol import (
     Ack,
+    AgentEvent,
+    Cancel,
+    Cancelling,
+    ClientFrame,
     ErrorFrame,
     Hello,
     InvalidFrameError,
     Message,
+    Refresh,
     Reply,
     ServerFrame,
+    Token,
     Welcome,
     decode_server,
     encode,
 )
 
-__all__ = ["ChatClient", "Outcome"]
+__all__ = ["ChatClient", "Outcome", "converse_once"]
 
 CONNECT_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 1.0
 PING_INTERVAL_S = 5.0
 PING_TIMEOUT_S = 2.0
-ACK_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 3.0
 BACKOFF_MIN_S = 0.2
 BACKOFF_MAX_S = 2.0
-FRAMES_AHEAD = 64
+FRAMES_AHEAD = 4
+REFRESH_AFTER = 1 / 3
+"""Of a token's life, how much passes before a new one is asked for."""
+DEFINITE = ("bad_request", "overloaded", "try_later", "too_late", "unauthorised", "expired", "going_away")
 
 
 class Outcome(enum.StrEnum):
-    """What the user knows of a message that was sent."""
+    """What the user knows of something that was sent."""
 
     OK = "ok"
     """It was acknowledged: durable, and to be answered."""
@@ -47,29 +58,39 @@ class ChatClient:
     """One user's device. What it has seen survives every connection, and `leave` followed by `run`.
 
     `on_frame` is told every frame that arrives, duplicates included; `on_state` is told `connected` (after
-    the welcome), `disconnected` and `refused` (the token is invalid; `run` then returns, as trying again is
-    pointless).
+    the welcome), `disconnected`, and when `run` has returned of itself `ended` (somebody ended the session) or
+    `refused` (the login is invalid).
     """
 
     def __init__(
         self,
         *,
         user: str,
-        token: str,
+        login: str,
         host: str,
         port: int,
         on_frame: Callable[[ServerFrame], None],
         on_state: Callable[[str], None],
     ) -> None:
         self.user = user
-        self.last_seen: str | None = None
-        self._token = token
+        self.last_seen = 0
+        self.last_event: str | None = None
+        self.token: str | None = None
+        """The token of the present session; None before a login and after the session's end."""
+        self.logs_in_again = False
+        """Whether a session that somebody ended is followed by another, without the user's doing."""
+        self._login = login
         self._host = host
         self._port = port
         self._on_frame = on_frame
         self._on_state = on_state
+        self._jitter = random.Random(user)
+        self._refresh_at_s = 0.0
+        self._refresh_every_s = 0.0
         self._is_wanted = False
+        self._stays_away = ""
         self._ended = trio.Event()
+        self._reads_from_s = 0.0
         self._was_welcomed = False
         self._running: trio.CancelScope | None = None
         self._conversation: trio.CancelScope | None = None
@@ -85,6 +106,7 @@ class ChatClient:
         """Stay connected until cancelled, told to leave, or refused."""
         assert self._running is None, f"user={self.user} runs already"
         self._is_wanted = True
+        self._stays_away = ""
         self._ended = trio.Event()
         try:
             with trio.CancelScope() as self._running:
@@ -92,6 +114,8 @@ class ChatClient:
         finally:
             self._running = None
             self._ended.set()
+            if self._stays_away:
+                self._on_state(self._stays_away)
 
     async def _reconnect_while_wanted(self) -> None:
         backoff_s = BACKOFF_MIN_S
@@ -99,7 +123,8 @@ class ChatClient:
             if await self._connect_once():
                 backoff_s = BACKOFF_MIN_S
             if self._is_wanted:
-                await trio.sleep(backoff_s)
+                # Jitter, or all who lost the same gateway would come back at the same moment.
+                await trio.sleep(backoff_s * self._jitter.uniform(0.5, 1.0))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
 
     async def leave(self, *, clean: bool) -> None:
@@ -113,22 +138,41 @@ class ChatClient:
             self._running.cancel()
         await self._ended.wait()
 
-    async def send(self, id: str, text: str, context: str) -> Outcome:
+    def stall(self, for_s: float) -> None:
+        """Do not read what arrives for a while, as a device that is asleep."""
+        self._reads_from_s = max(self._reads_from_s, trio.current_time() + for_s)
+
+    async def send(self, id: str, text: str, context: str, workflow: Mapping[str, tuple[str, ...]]) -> Outcome:
         """Send a message and wait for its acknowledgement."""
+        frame = Message(id=id, text=text, context=context, workflow=workflow)
+        return (await self._request(id, encode(frame))).outcome
+
+    async def cancel(self, id: str) -> Outcome:
+        """Ask for a message to be given up."""
+        return (await self._request(f"cancel {id}", encode(Cancel(id=id)))).outcome
+
+    async def send_malformed(self, text: str) -> str | None:
+        """Send what is no frame, and return the code with which it is refused: "" if nothing came, None if not sent."""
+        refused = await self._request("", text)
+        return None if refused.outcome is Outcome.FAIL and not refused.code else refused.code
+
+    async def _request(self, key: str, text: str) -> "_Pending":
+        """Send a frame and return what came of it."""
+        pending = _Pending()
         socket = self._socket
-        if socket is None:
-            return Outcome.FAIL
-        pending = self._waiting[id] = _Pending()
+        if socket is None or key in self._waiting:
+            pending.outcome = Outcome.FAIL
+            return pending
+        self._waiting[key] = pending
         try:
-            with trio.move_on_after(ACK_TIMEOUT_S):
-                try:
-                    await self._send(socket, encode(Message(id=id, text=text, context=context)))
-                except ConnectionClosed:
-                    return Outcome.INFO
+            with trio.move_on_after(ANSWER_TIMEOUT_S):
+                await self._send(socket, text)
                 await pending.decided.wait()
-            return pending.outcome
+        except ConnectionClosed:
+            pass
         finally:
-            self._waiting.pop(id, None)
+            self._waiting.pop(key, None)
+        return pending
 
     async def _send(self, socket: WebSocketConnection, text: str) -> None:
         sent = False
@@ -144,12 +188,15 @@ class ChatClient:
         """Connect and stay until the connection ends; say whether it was welcomed."""
         self._was_welcomed = False
         try:
-            # Not trio_websocket.open_websocket: when its handshake is given up, it leaves the socket open.
-            with trio.fail_after(CONNECT_TIMEOUT_S):
-                stream = await trio.open_tcp_stream(self._host, self._port)
-            async with stream, trio.open_nursery() as nursery:
-                await self._talk(stream, nursery)
-                nursery.cancel_scope.cancel()
+            async with _connected(self._host, self._port) as socket:
+                with trio.fail_after(CONNECT_TIMEOUT_S):
+                    self._was_welcomed = await self._greet(socket)
+                if self._was_welcomed:
+                    try:
+                        with trio.CancelScope() as self._conversation:
+                            await self._converse(socket)
+                    finally:
+                        self._conversation = None
         except* LocalProtocolError:
             # trio-websocket answers a ping that arrives while we close, which wsproto forbids: the connection
             # ends anyhow.
@@ -158,27 +205,16 @@ class ChatClient:
             pass
         return self._was_welcomed
 
-    async def _talk(self, stream: trio.SocketStream, nursery: trio.Nursery) -> None:
-        with trio.fail_after(CONNECT_TIMEOUT_S):
-            authority = f"{self._host}:{self._port}"
-            socket = await wrap_client_stream(nursery, stream, authority, "/", message_queue_size=FRAMES_AHEAD)
-            self._was_welcomed = await self._greet(socket)
-        if self._was_welcomed:
-            try:
-                with trio.CancelScope() as self._conversation:
-                    await self._converse(socket)
-            finally:
-                self._conversation = None
-        with trio.move_on_after(CLOSE_TIMEOUT_S):
-            await socket.aclose()
-
     async def _greet(self, socket: WebSocketConnection) -> bool:
-        await self._send(socket, encode(Hello(token=self._token, last_seen=self.last_seen)))
+        hello = Hello(
+            token=self.token or self._login,
+            user=self.user,
+            last_seen=self.last_seen,
+            last_event=self.last_event,
+        )
+        await self._send(socket, encode(hello))
         frame = decode_server(await socket.get_message())
-        self._on_frame(frame)
-        if isinstance(frame, ErrorFrame) and frame.code == "unauthorised":
-            self._is_wanted = False
-            self._on_state("refused")
+        self._note(frame)
         return isinstance(frame, Welcome)
 
     async def _converse(self, socket: WebSocketConnection) -> None:
@@ -186,7 +222,7 @@ class ChatClient:
         self._on_state("connected")
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ping, socket)
+                nursery.start_soon(self._watch, socket)
                 await self._read_frames(socket)
                 nursery.cancel_scope.cancel()
         finally:
@@ -197,45 +233,120 @@ class ChatClient:
 
     async def _read_frames(self, socket: WebSocketConnection) -> None:
         while True:
+            while trio.current_time() < self._reads_from_s:
+                await trio.sleep_until(self._reads_from_s)
             try:
-                frame = decode_server(await socket.get_message())
+                self._note(decode_server(await socket.get_message()))
             except (ConnectionClosed, InvalidFrameError):
                 return
-            if isinstance(frame, Reply):
-                self.last_seen = frame.seq
-            elif isinstance(frame, Ack):
-                self._decide(frame.id, Outcome.OK)
-            elif isinstance(frame, ErrorFrame) and frame.id is not None:
-                self._decide(frame.id, Outcome.INFO if frame.code == "unavailable" else Outcome.FAIL)
-            self._on_frame(frame)
 
-    def _decide(self, message: str, outcome: Outcome) -> None:
-        pending = self._waiting.get(message)
+    def _note(self, frame: ServerFrame) -> None:
+        match frame:
+            case Welcome() | Token():
+                self.token = frame.token
+                self._refresh_every_s = frame.expires_in * REFRESH_AFTER
+                self._refresh_at_s = trio.current_time() + self._refresh_every_s
+            case Reply():
+                self.last_seen = frame.seq
+            case AgentEvent():
+                self.last_event = frame.id
+            case Ack():
+                self._decide(frame.id, Outcome.OK)
+            case Cancelling():
+                self._decide(f"cancel {frame.id}", Outcome.OK)
+            case ErrorFrame():
+                for key in (frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])):
+                    self._decide(key, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
+                self._note_end(frame.code)
+        self._on_frame(frame)
+
+    def _note_end(self, code: str) -> None:
+        """Forget a token that is of no use any more.
+
+        One that has expired is replaced by logging in. But a session that somebody ended on purpose is over, unless
+        the user wants another.
+        """
+        if code == "unauthorised" and not (self.token is not None and self.logs_in_again):
+            self._is_wanted = False
+            self._stays_away = "refused" if self.token is None else "ended"
+        if code in ("unauthorised", "expired"):
+            self.token = None
+
+    def _decide(self, key: str, outcome: Outcome, code: str = "") -> None:
+        pending = self._waiting.get(key)
         if pending is not None:
-            pending.outcome = outcome
+            pending.outcome, pending.code = outcome, code
             pending.decided.set()
 
-    async def _ping(self, socket: WebSocketConnection) -> None:
-        """Drop the connection when the gateway is silent for too long, or has closed it."""
-        answered = True
-        while answered:
-            await trio.sleep(PING_INTERVAL_S)
-            answered = False
-            with trio.move_on_after(PING_TIMEOUT_S):
-                try:
-                    await socket.ping()
-                except ConnectionClosed:
-                    return
-                answered = True
-        await _drop(socket)
+    async def _watch(self, socket: WebSocketConnection) -> None:
+        """Refresh the token in time; drop the connection when the gateway is silent for too long, or has closed it."""
+        next_ping_s = trio.current_time() + PING_INTERVAL_S
+        while True:
+            await trio.sleep_until(min(next_ping_s, self._refresh_at_s))
+            try:
+                if trio.current_time() >= self._refresh_at_s:
+                    # Until the answer says when. No later than that will be: we sleep until then, and are not woken.
+                    self._refresh_at_s = trio.current_time() + min(ANSWER_TIMEOUT_S, self._refresh_every_s)
+                    await self._send(socket, encode(Refresh()))
+                if trio.current_time() >= next_ping_s:
+                    next_ping_s += PING_INTERVAL_S
+                    with trio.fail_after(PING_TIMEOUT_S):
+                        await socket.ping()
+            except ConnectionClosed:
+                return
+            except trio.TooSlowError:
+                await _drop(socket)
+                return
 
 
 class _Pending:
-    """A message that waits for its acknowledgement."""
+    """Something that waits for its acknowledgement."""
 
     def __init__(self) -> None:
         self.outcome = Outcome.INFO
+        self.code = ""
         self.decided = trio.Event()
+
+
+async def converse_once(host: str, port: int, *frames: ClientFrame) -> list[ServerFrame]:
+    """Connect, say the frames one after another, and return what came after each, as another device would do it.
+
+    Ends with the first refusal. Raises OSError, or a group of errors, when the connection fails or nothing comes.
+    """
+    answers: list[ServerFrame] = []
+    try:
+        async with _connected(host, port) as socket:
+            with trio.fail_after(ANSWER_TIMEOUT_S):
+                for frame in frames:
+                    await socket.send_message(encode(frame))
+                    answer = decode_server(await socket.get_message())
+                    while isinstance(answer, Reply | AgentEvent):
+                        answers.append(answer)
+                        answer = decode_server(await socket.get_message())
+                    answers.append(answer)
+                    if isinstance(answer, ErrorFrame):
+                        break
+    except* LocalProtocolError:
+        pass
+    except* (ConnectionClosed, trio.TooSlowError, trio.BrokenResourceError) as errors:
+        # Not from them: that a connection ends in this way or another is one fact to who asks.
+        raise ConnectionError(f"the gateway did not answer: {errors.exceptions[0]!r}") from None
+    return answers
+
+
+@asynccontextmanager
+async def _connected(host: str, port: int) -> AsyncIterator[WebSocketConnection]:
+    """Provide a WebSocket connection, and close it with a handshake if the peer still answers."""
+    # Not trio_websocket.open_websocket: when its handshake is given up, it leaves the socket open.
+    with trio.fail_after(CONNECT_TIMEOUT_S):
+        stream = await trio.open_tcp_stream(host, port)
+    async with stream, trio.open_nursery() as nursery:
+        with trio.fail_after(CONNECT_TIMEOUT_S):
+            socket = await wrap_client_stream(nursery, stream, f"{host}:{port}", "/", message_queue_size=FRAMES_AHEAD)
+        yield socket
+        with trio.move_on_after(CLOSE_TIMEOUT_S):
+            await socket.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def _drop(socket: WebSocketConnection) -> None:

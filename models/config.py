@@ -1,4 +1,4 @@
-"""Where the platform's dependencies are, and every time constant by which it may be judged."""
+"""Where the platform's dependencies are, and every time and size constant by which it may be judged."""
 
 import attrs
 
@@ -12,6 +12,9 @@ class PlatformConfig:
     redis_host: str = "127.0.0.1"
     redis_port: int = 6379
     clickhouse_url: str = "http://127.0.0.1:8123"
+    llm_url: str = "http://127.0.0.1:8080/v1"
+    llm_key: str | None = attrs.field(default=None, repr=False)
+    llm_model: str = "wavetank"
     listen_host: str | None = None
     listen_port: int = 8000
     secret: str = attrs.field(repr=False)
@@ -22,22 +25,33 @@ class PlatformConfig:
     redis_timeout_s: float = 1.0
     """How long one Redis command may take, the connection and its handshake included."""
     clickhouse_timeout_s: float = 1.0
+    llm_timeout_s: float = 1.5
     block_s: float = 5.0
     """How long a reader waits in Redis for a new stream entry before it asks again."""
     retry_s: float = 0.2
-    """The pause after trouble with Redis before the next attempt."""
+    """The pause after trouble with a store before the next attempt."""
+    poll_s: float = 2.0
+    """How often the ledger is asked for work that nobody announced."""
 
     hello_timeout_s: float = 2.0
     send_timeout_s: float = 2.0
     ping_interval_s: float = 5.0
     ping_timeout_s: float = 2.0
+    drain_s: float = 3.0
+    """How long a process that is told to end may finish what it has begun."""
+
+    token_s: int = 300
+    """How long a token is valid. A connection ends with its token, unless that is refreshed; so this is also how long
+    an ended session may be served at most, by a gateway that cannot hear of its end."""
     session_s: int = 3600
 
-    think_s: float = 0.05
-    """What answering a question costs the agent when the cache does not know it."""
+    connections_max: int = 1000
+    open_messages_max: int = 8
+    """How many unanswered messages a user may have. More are refused as `overloaded`."""
+    runs_at_once: int = 8
+    node_tries: int = 3
+    node_timeout_s: float = 6.0
     cache_s: int = 60
-    work_batch: int = 16
-    """How many work entries the agent fetches at once; it still handles one after another."""
 
     breaker_failures_max: int = 3
     breaker_reset_s: float = 2.0

@@ -1,37 +1,48 @@
-"""Assembles the chat platform into a `System`: the one module that knows both the platform and the simulator."""
+"""Assembles the platform into a `System`: the one module that knows both the platform and the simulator."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
-import httpx
 import msgspec
 import trio
-from coredis import Redis
 from hypothesis import strategies as st
 
-from models.client import ChatClient, Outcome
+from models.client import ChatClient, Outcome, converse_once
 from models.config import PlatformConfig
 from models.defects import DEFECTS
+from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
+from models.malformed import malformed_frames
 from models.platform import serve
-from models.protocol import Reply, ServerFrame
+from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Welcome
 from models.secret import DEMO_SECRET
-from models.streams import BUFFER, WORK
-from models.tokens import issue
+from models.tokens import issue_login
+from models.wire import WireDatabase
+from models.workflow import KINDS
 from properties import PROMISES
-from simulator import Event, Failed, History, Host, Kind, Observer, Property, System, User, operation
+from simulator import Event, Failed, History, Host, Kind, Observer, Property, System, Trouble, User, operation
 from simulator.services.clickhouse import SimulatedClickHouse
+from simulator.services.llm import SimulatedLLM
+from simulator.services.postgresql import SimulatedPostgreSQL
 from simulator.services.redis import SimulatedRedis
 
 __all__ = ["ChatSystem", "system"]
 
-PLATFORM_PORT = 8000
+GATEWAY_PORT = 8000
 REDIS_PORT = 6379
+POSTGRES_PORT = 5432
 CLICKHOUSE_PORT = 8123
+LLM_PORT = 8080
+TOKEN_S = 12
+LLM_LATENCY_S = 0.5
+LLM_CHARACTERS_MAX = 400
 
-QUESTIONS = ("what is our uptime?", "who is on call?", "why is it slow?")
+QUESTIONS = ("what is our uptime?", "who is on call?", "why is it slow?", "and then? " * 40)
+"""The last one is longer than the LLM takes."""
+THREADS = (1, 2)
+NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
-ROWS = "SELECT event_id, user, message FROM analytics FINAL FORMAT JSONEachRow"
-NO_SUCH_TABLE = "Code: 60"
+TRESPASSES = ("ended session", "claimed user", "proposed session")
 
 
 def is_known(user: User) -> bool:
@@ -54,45 +65,74 @@ def is_here(user: User) -> bool:
     return not is_away(user)
 
 
+def has_asked(user: User) -> bool:
+    """Whether the user is connected and has asked something that could be cancelled."""
+    return is_connected(user) and "asked" in user.memory
+
+
+def has_session(user: User) -> bool:
+    """Whether the user is logged in."""
+    return is_connected(user) and client_of(user).token is not None
+
+
+def workflows() -> st.SearchStrategy[dict[str, list[str]]]:
+    """Directed acyclic graphs of agents, from one node to diamonds and wide fans."""
+    node = st.tuples(st.sampled_from(KINDS), st.integers(0, 2**NODES_MAX - 1))
+    return st.lists(node, min_size=1, max_size=NODES_MAX).map(_graph)
+
+
+def _graph(drawn: list[tuple[str, int]]) -> dict[str, list[str]]:
+    """Each node is its kind and place, and needs those earlier ones that the bits of its number name."""
+    names = [f"{kind}-{place}" for place, (kind, _) in enumerate(drawn, 1)]
+    return {
+        name: [names[earlier] for earlier in range(place) if bits >> earlier & 1]
+        for place, (name, (_, bits)) in enumerate(zip(names, drawn, strict=True))
+    }
+
+
 class ChatSystem(System):
-    """Users chat with an agent over WebSocket; Redis keeps their streams, ClickHouse the analytics."""
+    """Users chat with agents over WebSocket; PostgreSQL is the ledger, Redis has the news, ClickHouse the analytics."""
 
     users: ClassVar[tuple[int, int]] = (1, 3)
-    quiet_within_s: ClassVar[float] = 20.0
+    quiet_within_s: ClassVar[float] = 30.0
     properties: ClassVar[tuple[Property, ...]] = PROMISES
-    defects: ClassVar[Mapping[str, str]] = {each.name: f"{each.breaks}: {each.summary}" for each in DEFECTS}
+    defects: ClassVar[Mapping[str, str]] = {
+        each.name: f"{each.breaks}: {each.summary} (Imitates {each.imitates}.)" for each in DEFECTS
+    }
 
     def hosts(self) -> Iterator[Host]:
-        """Redis, ClickHouse, and the platform that needs them."""
+        """The stores, the LLM, two gateways behind one name, and the agents."""
         redis, clickhouse = SimulatedRedis(port=REDIS_PORT), SimulatedClickHouse(port=CLICKHOUSE_PORT)
+        postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
+        llm = SimulatedLLM(port=LLM_PORT, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
         config = PlatformConfig(
             redis_host="redis",
             redis_port=REDIS_PORT,
             clickhouse_url=f"http://clickhouse:{CLICKHOUSE_PORT}",
-            listen_port=PLATFORM_PORT,
+            llm_url=f"http://llm:{LLM_PORT}/v1",
+            listen_port=GATEWAY_PORT,
             secret=DEMO_SECRET,
             defects=self.planted,
+            token_s=TOKEN_S,
         )
-
-        async def platform() -> None:
-            await serve(config)
-
         yield Host("redis", redis.main, on_crash=redis.crash)
-        yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash)
-        yield Host("platform", platform, needs=("redis", "clickhouse"), open_to_users=True)
+        yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
+        yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
+        yield Host("llm", llm.main, on_crash=llm.crash, troubles=llm.troubles())
+        for name in ("gateway-a", "gateway-b"):
+            yield _platform_host(
+                name, config, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
+            )
+        yield _platform_host("agents", config, "agents", needs=("redis", "postgres", "clickhouse", "llm"))
 
     # Operations
 
-    @operation(when=is_away, sentence="{user} connects")
+    @operation(when=is_away, weight=4, sentence="{user} connects")
     async def connect(self, user: User) -> None:
-        """Connect, or come back and resume from the last reply seen."""
+        """Log in, or come back and resume from what was seen last."""
         await self._connect(user)
 
-    @operation(
-        when=is_here,
-        clean=st.booleans(),
-        sentence="{user} leaves (clean={clean})",
-    )
+    @operation(when=is_here, clean=st.booleans(), sentence="{user} leaves (clean={clean})")
     async def leave(self, user: User, clean: bool) -> None:
         """Disconnect and stay away: with a closing handshake, or as if the device were switched off."""
         left = user.memory["left"] = trio.Event()
@@ -100,19 +140,83 @@ class ChatSystem(System):
         user.memory["wants_connection"] = False
         left.set()
 
-    @operation(when=is_connected, weight=4, question=st.sampled_from(QUESTIONS), sentence="{user} asks {question!r}")
-    async def ask(self, user: User, question: str) -> str:
-        """Send a message; it happened when the platform acknowledged it."""
-        number = user.memory["asked"] = user.memory.get("asked", 0) + 1
-        message, context = f"{user.name}-{number}", f"{user.name}/{number}"
-        user.observe("message_sent", message=message, context=context, text=question)
-        match await client_of(user).send(message, question, context):
-            case Outcome.OK:
-                return message
-            case Outcome.FAIL:
-                raise Failed(f"{message} was not sent")
+    @operation(
+        when=is_connected,
+        weight=6,
+        question=st.sampled_from(QUESTIONS[:3]),
+        thread=st.sampled_from(THREADS),
+        sentence="{user} asks {question!r}",
+    )
+    async def ask(self, user: User, question: str, thread: int) -> str:
+        """Send a message to one agent; it happened when the platform acknowledged it."""
+        return await _send(user, question, thread, CHAT)
+
+    @operation(
+        when=is_connected,
+        weight=4,
+        question=st.sampled_from(QUESTIONS),
+        thread=st.sampled_from(THREADS),
+        workflow=workflows(),
+        sentence="{user} asks {question!r} of {workflow}",
+    )
+    async def run_workflow(self, user: User, question: str, thread: int, workflow: dict[str, list[str]]) -> str:
+        """Send a message to several agents."""
+        return await _send(user, question, thread, {node: tuple(needed) for node, needed in workflow.items()})
+
+    @operation(when=has_asked, sentence="{user} cancels what they asked last")
+    async def cancel(self, user: User) -> str:
+        """Ask for the last message to be given up; it happened when the platform said so."""
+        message = f"{user.name}-{user.memory['asked']}"
+        return _confirmed(await client_of(user).cancel(message), f"the cancellation of {message}", message)
+
+    @operation(when=has_session, sentence="{user} logs out from another device")
+    async def log_out(self, user: User) -> str:
+        """End the session, on a connection beside the one that is open."""
+        token = client_of(user).token
+        assert token is not None
+        session = user.memory["session"]
+        answers = await _say(Hello(token=token), Logout())
+        if isinstance(answers[-1], ErrorFrame) and answers[-1].code in ("unauthorised", "expired"):
+            raise Failed(answers[-1].code)
+        if not isinstance(answers[-1], LoggedOut):
+            raise ConnectionError(f"no confirmation of the log-out: {answers[-1]}")
+        user.memory["ended"] = (session, token)
+        return str(session)
+
+    @operation(when=is_connected, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})")
+    async def trespass(self, user: User, how: str) -> str:
+        """Connect once more in a way that must be refused, and say what came of it."""
+        others = [name for name in ("alice", "bob") if name != user.name]
+        session, token = user.memory.get("ended", ("", ""))
+        login = issue_login(user.name, DEMO_SECRET)
+        match how:
+            case "ended session" if session:
+                hello = Hello(token=token)
+            case "claimed user":
+                hello = Hello(token=login, user=others[0])
             case _:
-                raise ConnectionError(f"no acknowledgement of {message}")
+                how, session = "proposed session", f"proposed-by-{user.name}"
+                hello = Hello(token=login, session=session)
+        answer = (await _say(hello))[-1]
+        user.observe("trespassed", how=how, session=session, frame=_as_observed(answer))
+        return answer.code if isinstance(answer, ErrorFrame) else str(_as_observed(answer)["type"])
+
+    @operation(when=is_connected, text=malformed_frames(), sentence="{user} sends {text!r}")
+    async def send_malformed(self, user: User, text: str) -> str:
+        """Send what is no frame of the protocol; it must be refused and nothing else may happen."""
+        code = await client_of(user).send_malformed(text)
+        if code is None:
+            raise Failed("not sent: not connected, or the last one is not answered yet")
+        if not code:
+            raise ConnectionError("the malformed frame was not refused")
+        return code
+
+    @operation(
+        when=is_connected, for_s=st.sampled_from((0.5, 9.0)), sentence="{user}'s device does not read for {for_s} s"
+    )
+    async def stall(self, user: User, for_s: float) -> None:
+        """Read nothing for a while."""
+        client_of(user).stall(for_s)
 
     # The end of a run
 
@@ -120,26 +224,31 @@ class ChatSystem(System):
         """Let users who left come back, so that they get what they missed."""
         if "left" in user.memory:
             await user.memory["left"].wait()
-        if is_known(user) and is_away(user):
-            await self._connect(user)
+        if is_known(user):
+            client_of(user).logs_in_again = True
+            if is_away(user):
+                await self._connect(user)
 
     def pending(self, history: History) -> Iterable[str]:
         """Name unanswered messages, undrained analytics and a breaker that is not closed."""
         answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
-        for each in history.operations("ask"):
-            if each.ok and each.result not in answered:
-                yield f"{each.user} waits for the reply to {each.result}"
+        for accepted in history.observed("message_accepted"):
+            if accepted.data["message"] not in answered:
+                yield f"{accepted.data['user']} waits for the reply to {accepted.data['message']}"
         for message, state in analytics_of(history).items():
             if state != "analytics_written":
                 yield f"the analytics of {message} are not written yet ({state})"
-        for breaker, state in breakers_of(history).items():
+        for (host, breaker), state in breakers_of(history).items():
             if state != "closed":
-                yield f"the breaker of {breaker} is {state}"
+                yield f"the breaker of {breaker} in {host} is {state}"
 
     async def inspect(self, observer: Observer) -> None:
-        """Record every stored message and reply, and every analytics row."""
-        await _inspect_redis(observer)
-        await _inspect_clickhouse(observer)
+        """Record what the stores hold."""
+        observe: Any = observer.observe
+        async with WireDatabase.opened(host="postgres", port=POSTGRES_PORT, timeout_s=WELCOME_WITHIN_S) as database:
+            await inspect_postgres(observe, database)
+        await inspect_redis(observe, "redis", REDIS_PORT)
+        await inspect_clickhouse(observe, f"http://clickhouse:{CLICKHOUSE_PORT}/")
 
     async def _connect(self, user: User) -> None:
         user.memory["wants_connection"] = True
@@ -155,7 +264,7 @@ class ChatSystem(System):
 def analytics_of(history: History) -> dict[str, str]:
     """Return, per message, the last that was heard of its analytics.
 
-    What the platform had neither written nor buffered when it crashed is lost, as it may be: nobody was promised it.
+    What the agents had neither written nor buffered when they crashed is lost, as it may be: nobody was promised it.
     """
     states: dict[str, str] = {}
     for event in history.events:
@@ -163,24 +272,26 @@ def analytics_of(history: History) -> dict[str, str]:
             states[str(event.data["message"])] = event.name
         elif event.name == "analytics_lost":
             states.pop(str(event.data["message"]), None)
-        elif is_platform_crash(event):
+        elif is_end_of_process(event) and event.host == "agents":
             states = {message: state for message, state in states.items() if state != "reply_stored"}
     return states
 
 
-def is_platform_crash(event: Event) -> bool:
-    """Whether the platform lost, at this event, what it had in memory."""
-    return event.kind is Kind.FAULT and event.host == "platform" and event.name in ("crash", "vanish")
+def is_end_of_process(event: Event) -> bool:
+    """Whether a host has lost, by this event, what it had in memory. One that is told to end has once it is back."""
+    ended = {"crash": "begin", "vanish": "begin", "terminate": "end"}
+    return event.kind is Kind.FAULT and event.data.get("phase") == ended.get(event.name)
 
 
-def breakers_of(history: History) -> dict[str, str]:
-    """Return each breaker's present state. It lives in the platform's memory: after a crash it begins anew."""
-    states: dict[str, str] = {}
+def breakers_of(history: History) -> dict[tuple[str, str], str]:
+    """Return each breaker's present state. It lives in its host's memory: after a crash it begins anew."""
+    states: dict[tuple[str, str], str] = {}
     for event in history.events:
         if event.name == "breaker_moved":
-            states[str(event.data["breaker"])] = str(event.data["new"])
-        elif is_platform_crash(event):
-            states.clear()
+            states[event.host, str(event.data["breaker"])] = str(event.data["new"])
+        elif is_end_of_process(event):
+            for key in [key for key in states if key[0] == event.host]:
+                del states[key]
     return states
 
 
@@ -190,58 +301,91 @@ def client_of(user: User) -> ChatClient:
     return client
 
 
+def postgres_troubles(postgres: SimulatedPostgreSQL) -> tuple[Trouble, ...]:
+    """Return what the simulated PostgreSQL can be made to do."""
+    switches = (
+        ("postgres-slow-commits", postgres.slow_commits, "commits take a second longer in {0}, for {for_s} s"),
+        ("postgres-lost-commits", postgres.lose_commits, "{0} cuts connections at their commit, for {for_s} s"),
+        ("postgres-lost-answers", postgres.lose_commit_answers, "{0} commits and does not say so, for {for_s} s"),
+        ("postgres-refusing", postgres.refuse_connections, "{0} has too many connections for {for_s} s"),
+    )
+    return tuple(
+        Trouble(name, begin=partial(switch, True), end=partial(switch, False), sentence=sentence)
+        for name, switch, sentence in switches
+    )
+
+
+def _platform_host(name: str, config: PlatformConfig, role: str, **host: Any) -> Host:
+    """Return a host on which one role of the platform runs."""
+    stopping: list[trio.Event] = []
+
+    async def main() -> None:
+        stopping[:] = [trio.Event()]
+        async with WireDatabase.opened(host="postgres", port=POSTGRES_PORT) as database:
+            await serve(config, database=database, roles=(role,), stopping=stopping[0])
+
+    def terminate() -> None:
+        for event in stopping:
+            event.set()
+
+    return Host(name, main, on_terminate=terminate, **host)
+
+
+async def _send(user: User, question: str, thread: int, workflow: Mapping[str, tuple[str, ...]]) -> str:
+    number = user.memory["asked"] = user.memory.get("asked", 0) + 1
+    message, context = f"{user.name}-{number}", f"{user.name}/{thread}"
+    drawn: dict[str, Any] = {node: list(needed) for node, needed in workflow.items()}
+    user.observe("message_sent", message=message, context=context, text=question, workflow=drawn)
+    return _confirmed(await client_of(user).send(message, question, context, workflow), message, message)
+
+
+def _confirmed(outcome: Outcome, what: str, result: str) -> str:
+    """Return the result of something that was acknowledged; raise what says that it was not."""
+    match outcome:
+        case Outcome.OK:
+            return result
+        case Outcome.FAIL:
+            raise Failed(f"{what} was refused or never sent")
+        case _:
+            raise ConnectionError(f"no acknowledgement of {what}")
+
+
+async def _say(*frames: ClientFrame) -> list[ServerFrame]:
+    """Say something on a connection of its own."""
+    return await converse_once("gateway", GATEWAY_PORT, *frames)
+
+
+def _as_observed(frame: ServerFrame) -> dict[str, Any]:
+    """Return a frame's fields. A token is a secret, and is left out."""
+    fields: dict[str, Any] = msgspec.to_builtins(frame)
+    if "token" in fields:
+        fields["token"] = "..."
+    return fields
+
+
 def _new_client(user: User) -> ChatClient:
     def on_frame(frame: ServerFrame) -> None:
-        if isinstance(frame, Reply):
-            user.observe("frame", type="reply", to=frame.to, seq=frame.seq, text=frame.text)
-        else:
-            user.observe("frame", type=type(frame).__name__.lower())
+        user.observe("frame", **_as_observed(frame))
+        if isinstance(frame, Welcome):
+            user.memory["session"] = frame.session
 
     def on_state(state: str) -> None:
         user.observe("client_state", state=state)
         if state == "connected":
             user.memory["connected"].set()
+        elif state == "ended" and client_of(user).logs_in_again:
+            user.start_soon(client_of(user).run)
+        elif state in ("ended", "refused"):
+            user.memory["wants_connection"] = False
 
     return ChatClient(
         user=user.name,
-        token=issue(user.name, DEMO_SECRET),
-        host="platform",
-        port=PLATFORM_PORT,
+        login=issue_login(user.name, DEMO_SECRET),
+        host="gateway",
+        port=GATEWAY_PORT,
         on_frame=on_frame,
         on_state=on_state,
     )
-
-
-async def _inspect_redis(observer: Observer) -> None:
-    async with Redis(host="redis", port=REDIS_PORT, decode_responses=True, verify_version=False) as redis:
-        for entry in await redis.xrange(WORK):
-            fields = entry.field_values
-            observer.observe(
-                "stored_message",
-                user=str(fields["user"]),
-                message=str(fields["id"]),
-                text=str(fields["text"]),
-                context=str(fields["context"]),
-            )
-        for key in sorted([str(key) async for key in redis.scan_iter(match="replies:*")]):
-            for entry in await redis.xrange(key):
-                fields = entry.field_values
-                observer.observe("stored_reply", key=key, to=str(fields["to"]), text=str(fields["text"]))
-        observer.observe("inspected", store="redis", buffered=await redis.llen(BUFFER))
-
-
-async def _inspect_clickhouse(observer: Observer) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=None, verify=False) as http:
-        response = await http.post(f"http://clickhouse:{CLICKHOUSE_PORT}/", content=ROWS)
-    if response.status_code != httpx.codes.OK:
-        if NO_SUCH_TABLE not in response.text:
-            response.raise_for_status()
-        rows = []  # the platform makes the table with its first row
-    else:
-        rows = [msgspec.json.decode(line, type=dict[str, str]) for line in response.text.splitlines()]
-    for row in sorted(rows, key=lambda row: (row["message"], row["event_id"])):
-        observer.observe("row", event_id=row["event_id"], user=row["user"], message=row["message"])
-    observer.observe("inspected", store="clickhouse")
 
 
 system = ChatSystem()

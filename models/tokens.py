@@ -1,12 +1,17 @@
-"""Who a user is: signed tokens (JWT, HS256), made and checked. Revocation is not modelled."""
+"""Who a user is: signed tokens (JWT, HS256), made and checked without asking anybody.
+
+Two kinds: a login, with which a person proves who they are and a session begins; and the token of a session, valid
+for a short time only. Whether a session has been ended meanwhile is not the token's business: see `sessions`.
+"""
 
 import time
 
+import attrs
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-__all__ = ["InvalidTokenError", "issue", "verify"]
+__all__ = ["Claims", "InvalidTokenError", "issue_login", "issue_token", "verify"]
 
 ALGORITHM = "HS256"
 
@@ -14,21 +19,43 @@ ALGORITHM = "HS256"
 class InvalidTokenError(Exception):
     """The token is malformed, was signed by somebody else, has expired, or names nobody."""
 
-
-def issue(user: str, secret: str, *, lifetime_s: int = 3600) -> str:
-    """Return a token that proves to be `user` until it expires."""
-    claims = {"sub": user, "exp": int(time.time()) + lifetime_s}
-    return jwt.encode({"alg": ALGORITHM}, claims, OctKey.import_key(secret))
+    def __init__(self, reason: str, *, expired: bool = False) -> None:
+        super().__init__(reason)
+        self.expired = expired
 
 
-def verify(token: str, secret: str) -> str:
-    """Return the user whom the token names; raise InvalidTokenError when it proves nothing."""
+@attrs.frozen
+class Claims:
+    """What a token proves: the user; its session, or None for a login; and until when, in seconds since the epoch."""
+
+    user: str
+    session: str | None
+    expires_at: int
+
+
+def issue_login(user: str, secret: str, *, lifetime_s: int = 86_400) -> str:
+    """Return a login that proves to be `user` until it expires."""
+    return _sign({"sub": user, "exp": int(time.time()) + lifetime_s}, secret)
+
+
+def issue_token(user: str, session: str, secret: str, *, lifetime_s: int) -> str:
+    """Return a token of a session."""
+    return _sign({"sub": user, "sid": session, "exp": int(time.time()) + lifetime_s}, secret)
+
+
+def verify(token: str, secret: str) -> Claims:
+    """Return what the token proves; raise InvalidTokenError when it proves nothing."""
     try:
         claims = jwt.decode(token, OctKey.import_key(secret), algorithms=[ALGORITHM]).claims
-        jwt.JWTClaimsRegistry(now=int(time.time()), sub={"essential": True}, exp={"essential": True}).validate(claims)
     except (JoseError, ValueError) as error:
         raise InvalidTokenError(type(error).__name__) from error
-    user = claims["sub"]
-    if not isinstance(user, str) or not user:
-        raise InvalidTokenError("subject")
-    return user
+    user, session, expires_at = claims.get("sub"), claims.get("sid"), claims.get("exp")
+    if not isinstance(user, str) or not user or not isinstance(session, str | None) or not isinstance(expires_at, int):
+        raise InvalidTokenError("claims")
+    if expires_at <= time.time():
+        raise InvalidTokenError("expired", expired=True)
+    return Claims(user, session, expires_at)
+
+
+def _sign(claims: dict[str, str | int], secret: str) -> str:
+    return jwt.encode({"alg": ALGORITHM}, claims, OctKey.import_key(secret))

@@ -1,13 +1,28 @@
-"""Breaker: a circuit breaker opens after consecutive failures, admits nothing, probes once, and recloses."""
+"""Breaker: a circuit breaker opens after consecutive failures, admits nothing, probes once, and recloses.
+
+A platform tells of every failure, of every call that it admits while not closed, and of the success that ends a row
+of failures. Calls are numbered, so that one from before the last move is known by its number.
+"""
 
 import attrs
 
-from simulator.history import Event, Reading
+from properties.storm import ends_life
+from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["BREAKER"]
 
 FAILURES_MAX = 3
+NO_FAILURES = (
+    "ClickHouseRefusedError",
+    "ConflictError",
+    "DatabaseError",
+    "LLMRefusedError",
+    "RateLimitedError",
+    "ResponseError",
+)
+"""Errors by which a dependency shows that it is well: the mistake is the caller's."""
+EVENTS = ("breaker_moved", "breaker_admitted", "breaker_result", "breaker_refused")
 
 
 @attrs.define
@@ -16,42 +31,50 @@ class _Observed:
 
     state: str = "closed"
     failures: int = 0
-    probe: object = None
-    current: set[object] = attrs.field(factory=set)  # calls admitted since the last move; only looked up
+    newest: int = 0  # of the calls that were admitted while it was not closed
+    probe: int | None = None
+    overtaken: dict[int, str] = attrs.field(factory=dict)  # probes beside which another was admitted
 
     def follow(self, event: Event) -> Violation | None:
         if event.name == "breaker_moved":
             self.state, self.failures, self.probe = str(event.data["new"]), 0, None
-            self.current.clear()
             return None
         if self.failures >= FAILURES_MAX:
-            return Violation(
-                f"the breaker stayed closed after {self.failures} failures in a row at {event.at_s:.3f} s", site="opens"
-            )
-        return self._admitted(event) if event.name == "breaker_admitted" else self._result(event)
+            return self.stayed_closed(event.at_s)
+        if event.name == "breaker_admitted":
+            return self._admitted(event)
+        return self._result(event) if event.name == "breaker_result" else None
+
+    def stayed_closed(self, at_s: float) -> Violation:
+        return Violation(f"the breaker stayed closed after {self.failures} failures in a row at {at_s:.3f} s", "opens")
 
     def _admitted(self, event: Event) -> Violation | None:
-        call = event.data["call"]
+        call = int(event.data["call"])  # type: ignore[arg-type]
+        self.newest = max(self.newest, call)
         if self.state == "open":
-            return Violation(f"the open breaker admitted call {call} at {event.at_s:.3f} s", site="open")
+            return Violation(f"the open breaker admitted call {call} at {event.at_s:.3f} s", "open")
         if self.state == "half-open":
             if self.probe is not None:
-                return Violation(
+                # Not yet a stampede: a probe that was given up says nothing of its end, and the next is the probe.
+                self.overtaken[self.probe] = (
                     f"the half-open breaker admitted call {call} at {event.at_s:.3f} s while call {self.probe} "
-                    "was still its probe",
-                    site="half-open",
+                    "was still its probe"
                 )
             self.probe = call
-        self.current.add(call)
         return None
 
     def _result(self, event: Event) -> Violation | None:
-        call = event.data["call"]
-        if call not in self.current:
-            return None  # admitted before the last move: it says nothing of the present state
-        if self.probe == call:
+        call, error = int(event.data["call"]), event.data["error"]  # type: ignore[arg-type]
+        if error in NO_FAILURES:
+            return Violation(
+                f"the breaker counted a {error} as a failure of its dependency at {event.at_s:.3f} s", "counts"
+            )
+        if call in self.overtaken:
+            return Violation(self.overtaken[call], "half-open")
+        if call == self.probe:
             self.probe = None
-        self.failures = self.failures + 1 if event.data["outcome"] == "failure" and self.state == "closed" else 0
+        if self.state == "closed" and call > self.newest:
+            self.failures = self.failures + 1 if error is not None else 0
         return None
 
 
@@ -59,24 +82,32 @@ def check_breaker(history: Reading) -> Violation | Unknown | None:
     """Follow every breaker through its moves, and look where it ended."""
     if history.marked_at("quiet") is None:
         return Unknown("the run ended before everything was quiet")
-    history.observed("breaker_admitted", "breaker_result", "breaker_moved")
+    history.observed(*EVENTS)
     breakers: dict[tuple[str, str], _Observed] = {}
     for event in history.events:
-        if event.name in ("crash", "vanish") and event.data.get("phase") == "begin":
-            for key in [key for key in breakers if key[0] == event.host]:
-                del breakers[key]  # a breaker lives in its host's memory: after a crash it begins anew
-        if event.name in ("breaker_admitted", "breaker_result", "breaker_moved"):
-            observed = breakers.setdefault((event.host, str(event.data["breaker"])), _Observed())
-            violation = observed.follow(event)
+        if event.kind is Kind.OBSERVE and event.name in EVENTS:
+            violation = breakers.setdefault((event.host, str(event.data["breaker"])), _Observed()).follow(event)
             if violation is not None:
                 return violation
+        elif event.kind is Kind.FAULT and ends_life(event):
+            for key in [key for key in breakers if key[0] == event.host]:
+                del breakers[key]  # a breaker lives in its host's memory: the next process's begins anew
     for (host, name), observed in breakers.items():
-        if observed.state != "closed":
-            return Violation(
-                f"{host}'s breaker of {name} is still {observed.state} although {name} has been back since "
-                f"{history.marked_at('heal'):.3f} s",
-                site="recloses",
-            )
+        violation = _ended(history, host, name, observed)
+        if violation is not None:
+            return violation
+    return None
+
+
+def _ended(history: Reading, host: str, name: str, observed: _Observed) -> Violation | None:
+    if observed.failures >= FAILURES_MAX:
+        return observed.stayed_closed(history.events[-1].at_s)
+    if observed.state != "closed":
+        return Violation(
+            f"{host}'s breaker of {name} is still {observed.state} although {name} has been back since "
+            f"{history.marked_at('heal'):.3f} s",
+            "recloses",
+        )
     return None
 
 

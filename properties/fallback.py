@@ -1,29 +1,112 @@
-"""Fallback: analytics that went to the buffer while ClickHouse was away arrive there exactly once."""
+"""Fallback: the analytics of every answered message arrive exactly once, also while ClickHouse is away.
+
+Lost may be only what a process that died had neither written nor buffered yet, and what it says that it gave up. A
+process that is told to end is no excuse, as long as it could write: neither it nor Redis may have been in trouble.
+"""
 
 from collections import Counter
 
-from simulator.history import Reading
+import attrs
+
+from properties.storm import Disturbance, Storm, ends_life
+from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["FALLBACK"]
 
+CALM_BEFORE_S = 10.0
+"""How long before a termination the agents and Redis must have been well for nothing to be lost by it."""
+ENOUGH_S = 1.5
+ENOUGH_WITHOUT_CLICKHOUSE_S = 2.5
+"""How long a process needs to write what it has begun. Without ClickHouse two requests of it time out before."""
+AT_ONCE = 4
+"""How many rows are written at once; others wait, and are not promised."""
+NEWS = ("reply_stored", "analytics_written", "analytics_buffered", "analytics_lost")
+
 
 def check_fallback(history: Reading) -> Violation | Unknown | None:
-    """Compare what was written or buffered with the rows that were there when all was quiet."""
+    """Compare what was answered, written or buffered with the rows that were there when all was quiet."""
     if not any(event.data["store"] == "clickhouse" for event in history.observed("inspected")):
         return Unknown("the analytics table was not inspected")
     rows = Counter(str(event.data["message"]) for event in history.observed("row"))
     for message, count in sorted(rows.items()):
         if count > 1:
-            return Violation(f"the analytics of {message} are there {count} times", site="twice")
-    for how in ("analytics_buffered", "analytics_written"):
-        for event in history.observed(how):
-            if rows[str(event.data["message"])] == 0:
-                done = how.removeprefix("analytics_")
-                return Violation(
-                    f"the analytics of {event.data['message']} were {done} at {event.at_s:.3f} s and are gone",
-                    site="lost",
+            return Violation(f"the analytics of {message} are there {count} times", "twice")
+    for message, what in _owed(history).items():
+        if not rows[message]:
+            return Violation(f"the analytics of {message} {what} and are gone", "lost")
+    return _unanswered(history, rows)
+
+
+def _owed(history: Reading) -> dict[str, str]:
+    """Return the messages whose analytics must be there, each with the reason."""
+    account, quiet_s = _Account(Storm.of(history)), history.marked_at("quiet")
+    history.observed(*NEWS)
+    for event in history.events:
+        if quiet_s is not None and event.at_s >= quiet_s:
+            break  # what comes now the look into the stores may have missed
+        if event.kind is Kind.OBSERVE and event.name in NEWS:
+            account.note(event)
+        elif event.kind is Kind.FAULT and event.host == "agents":
+            account.strike(event)
+    answered = {message: f"were due at {at_s:.3f} s" for message, at_s in account.open.items()}
+    return {**answered, **account.owed}
+
+
+@attrs.define
+class _Account:
+    """What is known of the analytics so far."""
+
+    storm: Storm
+    open: dict[str, float] = attrs.field(factory=dict)  # answered, not yet written or buffered: since when
+    owed: dict[str, str] = attrs.field(factory=dict)
+
+    def note(self, event: Event) -> None:
+        """Take in what the agents say of a message."""
+        message = str(event.data["message"])
+        if event.name == "reply_stored":
+            self.open.setdefault(message, event.at_s)
+            return
+        self.open.pop(message, None)
+        if event.name != "analytics_lost":
+            self.owed[message] = f"were {event.name.removeprefix('analytics_')} at {event.at_s:.3f} s"
+
+    def strike(self, fault: Event) -> None:
+        """Take in that the agents' process ends, or is told to."""
+        if fault.name == "terminate" and fault.data["phase"] == "begin" and self._is_graceful(fault.at_s):
+            for message, at_s in self.open.items():
+                self.owed.setdefault(
+                    message, f"were due at {at_s:.3f} s, before the agents were told to end at {fault.at_s:.3f} s,"
                 )
+        if ends_life(fault):
+            self.open.clear()
+
+    def _is_graceful(self, at_s: float) -> bool:
+        """Whether a process that is told to end now can write everything."""
+        (ending, *_) = (each for each in self.storm.disturbances if each.kind == "terminate" and each.began_s == at_s)
+
+        def is_other(each: Disturbance) -> bool:
+            return each is not ending and each.touches("agents", "redis") and not _is_of_clickhouse(each)
+
+        others = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, is_other)
+        without_clickhouse = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, _is_of_clickhouse)
+        enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if without_clickhouse else ENOUGH_S
+        return not others and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
+
+
+def _is_of_clickhouse(each: Disturbance) -> bool:
+    return each.touches("clickhouse")
+
+
+def _unanswered(history: Reading, rows: Counter[str]) -> Violation | None:
+    """A row is about an answered message, whether that was told (a crash comes between) or seen (it may be recent)."""
+    if not any(event.data["store"] == "postgres" for event in history.observed("inspected")):
+        return None
+    answered = {str(event.data["to"]) for event in history.observed("stored_reply")}
+    answered.update(str(event.data["message"]) for event in history.observed("reply_stored"))
+    for message in sorted(rows):
+        if message not in answered:
+            return Violation(f"there is an analytics row of {message}, which was never answered", "unanswered")
     return None
 
 
@@ -31,5 +114,5 @@ FALLBACK = Property(
     "fallback",
     Expectation.EVENTUALLY,
     check_fallback,
-    "analytics that were written, or buffered while ClickHouse was away, arrive exactly once",
+    "the analytics of every answered message arrive exactly once, also while ClickHouse is away",
 )

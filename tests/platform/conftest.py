@@ -1,41 +1,33 @@
-"""The real services, started once for the package's tests; tests that kill one bring it back."""
+"""The real services, started once for the package's tests; tests that kill one get it back for the next."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
-import httpx
 import pytest
 import trio
 
 from simulator.live.clickhouse import ClickHouseServer
+from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.redis import RedisServer
-from tests.platform.stage import empty
+from tests.platform.stage import Services, empty
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def clickhouse_server() -> Iterator[ClickHouseServer]:
-    with ClickHouseServer() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(redis_server: RedisServer) -> RedisServer:
-    """A running Redis without data."""
-    if redis_server.pid is None:
-        redis_server.start()
-    trio.run(empty, redis_server)
-    return redis_server
+def started_services() -> Iterator[Services]:
+    with ExitStack() as stack:
+        yield Services(
+            stack.enter_context(RedisServer()),
+            stack.enter_context(PostgreSQLServer()),
+            stack.enter_context(ClickHouseServer()),
+        )
 
 
 @pytest.fixture
-def clickhouse(clickhouse_server: ClickHouseServer) -> ClickHouseServer:
-    """A running ClickHouse without tables."""
-    if clickhouse_server.pid is None:
-        clickhouse_server.start()
-    httpx.post(clickhouse_server.url, content="DROP TABLE IF EXISTS analytics").raise_for_status()
-    return clickhouse_server
+def services(started_services: Services) -> Services:
+    """Redis, PostgreSQL and ClickHouse, running and without data."""
+    for server in (started_services.redis, started_services.postgresql, started_services.clickhouse):
+        server.thaw()
+        if server.pid is None:
+            server.start()
+    trio.run(empty, started_services)
+    return started_services

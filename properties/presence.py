@@ -1,0 +1,71 @@
+"""Presence: when each user's device was connected, in which session, what came in, and what the user did meanwhile."""
+
+from collections import defaultdict
+from math import inf
+from typing import Self
+
+import attrs
+
+from properties.exchange import user_of
+from simulator.history import Event, Reading
+
+__all__ = ["Connection", "Interludes", "connections"]
+
+
+@attrs.define
+class Connection:
+    """One connection of a user's device: welcomed in a session, and lost at `ended_s` (inf: never)."""
+
+    user: str
+    session: str
+    began_s: float
+    frames: list[Event] = attrs.field(factory=list)
+    ended_s: float = inf
+
+    def lasted(self, from_s: float, to_s: float) -> bool:
+        """Whether it was there all the time."""
+        return self.began_s <= from_s and self.ended_s >= to_s
+
+
+def connections(history: Reading) -> dict[str, list[Connection]]:
+    """Return each user's connections, one after another: a device has one at a time."""
+    found: defaultdict[str, list[Connection]] = defaultdict(list)
+    for event in history.observed("frame", "client_state"):
+        user = user_of(event)
+        latest = found[user][-1] if found[user] else None
+        is_welcome = event.name == "frame" and event.data["type"] == "welcome"
+        is_end = event.name == "client_state" and event.data["state"] != "connected"
+        if latest is not None and latest.ended_s == inf and (is_welcome or is_end):
+            latest.ended_s = event.at_s
+        if is_welcome:
+            latest = Connection(user, str(event.data["session"]), event.at_s)
+            found[user].append(latest)
+        if event.name == "frame" and latest is not None and latest.ended_s == inf:
+            latest.frames.append(event)
+    return found
+
+
+@attrs.frozen
+class Interludes:
+    """When each user was at some operations of theirs: logging out, say, or not reading for the time that was named."""
+
+    spans: dict[str, list[tuple[float, float]]]
+
+    @classmethod
+    def of(cls, history: Reading, *names: str) -> Self:
+        """Collect the operations of these names."""
+        found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for each in history.operations(*names):
+            for_s = float(each.arguments.get("for_s") or 0.0)  # type: ignore[arg-type]
+            completed_s = each.completed.at_s if each.completed is not None else inf
+            ended_s = max(completed_s, each.invoked.at_s + for_s)
+            found[each.user].append((each.invoked.at_s, ended_s))
+        return cls(found)
+
+    def during(self, user: str, from_s: float, to_s: float) -> bool:
+        """Whether a user was at one at some moment of a span."""
+        return any(began_s <= to_s and ended_s >= from_s for began_s, ended_s in self.spans.get(user, ()))
+
+    def time_s(self, user: str, from_s: float, to_s: float) -> float:
+        """Return how much of a span a user was at them, each counted on its own."""
+        return sum(max(0.0, min(ended, to_s) - max(began, from_s)) for began, ended in self.spans.get(user, ()))

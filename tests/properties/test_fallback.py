@@ -1,0 +1,86 @@
+"""Fallback, on histories made by hand."""
+
+import pytest
+
+from properties.fallback import FALLBACK
+from simulator.property import Outcome
+from tests.properties.made import Made, evidence, holds, site
+
+
+def quiet(made: Made) -> Made:
+    return made.mark("heal", "quiet")
+
+
+def test_fallback_holds_when_everything_arrived_once() -> None:
+    """Written, drained, and told to be lost."""
+    made = Made().replied("alice-1").replied("alice-2").replied("alice-3")
+    made.analytics("buffered", "alice-1").analytics("drained", "alice-1").analytics("written", "alice-2")
+    made.analytics("lost", "alice-3")
+    holds(quiet(made).row("alice-1").row("alice-2").inspected(), FALLBACK)
+
+
+@pytest.mark.parametrize("how", ["buffered", "written"])
+def test_fallback_is_broken_by_what_is_gone(how: str) -> None:
+    """How far it had come, and when; a crash since is no excuse."""
+    made = quiet(Made().analytics(how, "alice-1").fault("crash", "agents")).inspected()
+    assert evidence(made, FALLBACK) == (f"the analytics of alice-1 were {how} at 0.100 s and are gone", "lost")
+
+
+def test_fallback_is_broken_by_what_never_came() -> None:
+    """Nothing happened to the agents since they answered."""
+    made = quiet(Made().replied("alice-1")).inspected()
+    assert evidence(made, FALLBACK) == ("the analytics of alice-1 were due at 0.100 s and are gone", "lost")
+
+
+@pytest.mark.parametrize("kind", ["crash", "vanish"])
+def test_fallback_forgives_what_died_with_a_process(kind: str) -> None:
+    """Neither written nor buffered yet."""
+    holds(quiet(Made().replied("alice-1").fault(kind, "agents")).inspected(), FALLBACK)
+
+
+def terminated(made: Made, after_s: float = 3.0) -> Made:
+    """The agents are told to end just after a reply, and come back."""
+    made.wait(20.0).replied("alice-1").fault("terminate", "agents").wait(after_s)
+    return quiet(made.fault("terminate", "agents", phase="end")).inspected()
+
+
+def test_fallback_is_broken_by_a_graceful_end_that_loses_something() -> None:
+    """There was time enough."""
+    said, where = evidence(terminated(Made()), FALLBACK)
+    assert said.startswith("the analytics of alice-1 were due at 20.100 s, before the agents were told to end at 20.2")
+    assert where == "lost"
+    assert site(terminated(Made().fault("llm-slow", "llm", for_s=60.0)), FALLBACK) == "lost"
+    assert site(terminated(Made().fault("crash", "clickhouse", for_s=60.0)), FALLBACK) == "lost"
+
+
+def test_fallback_forgives_a_graceful_end_that_could_not_write() -> None:
+    """Too short, or with the agents or Redis in trouble shortly before or meanwhile."""
+    holds(terminated(Made(), after_s=0.5), FALLBACK)
+    holds(terminated(Made().fault("crash", "clickhouse", for_s=60.0), after_s=1.8), FALLBACK)
+    holds(terminated(Made().fault("partition", "agents", "redis", for_s=12.0)), FALLBACK)
+    holds(terminated(Made().fault("freeze", "agents", for_s=12.0)), FALLBACK)
+
+
+def test_fallback_is_broken_by_what_is_there_twice() -> None:
+    """Exactly once."""
+    made = quiet(Made()).row("alice-1", event_id="1").row("alice-1", event_id="2").inspected()
+    assert evidence(made, FALLBACK) == ("the analytics of alice-1 are there 2 times", "twice")
+
+
+def test_fallback_is_broken_by_a_row_of_nothing() -> None:
+    """A row says that a message was answered."""
+    made = quiet(Made()).row("alice-1").inspected()
+    assert evidence(made, FALLBACK) == ("there is an analytics row of alice-1, which was never answered", "unanswered")
+    holds(quiet(Made()).stored_reply("alice-1").row("alice-1").inspected(), FALLBACK)
+
+
+def test_fallback_does_not_judge_what_comes_after_quiet() -> None:
+    """It may have come after the look into the table, or before."""
+    holds(quiet(Made()).replied("alice-1").analytics("written", "alice-1").inspected(), FALLBACK)
+    holds(quiet(Made()).replied("alice-1").row("alice-1").inspected(), FALLBACK)
+
+
+def test_fallback_is_unknown_until_the_table_was_inspected() -> None:
+    """Rows alone may be half of them."""
+    verdict = Made().analytics("buffered", "alice-1").inspected("redis", "postgres").judged_by(FALLBACK)
+    assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "the analytics table was not inspected")

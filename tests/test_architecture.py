@@ -17,9 +17,17 @@ HYPOTHESIS_IN = {
     "simulator/campaign.py",
     "simulator/testcase.py",
     "simulator/generation.py",
+    "models/malformed.py",
     "models/system.py",
 }
-PROMISES_MAY_IMPORT = {"simulator.history", "simulator.property", "attrs", "properties"} | sys.stdlib_module_names
+PROMISES_MAY_IMPORT = {
+    "simulator.history",
+    "simulator.property",
+    "attrs",
+    "jsonschema",
+    "referencing",
+    "properties",
+} | sys.stdlib_module_names
 
 
 @attrs.frozen

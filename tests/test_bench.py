@@ -20,6 +20,7 @@ REFERENCED = {
     "check-speed",
     "message",
     "message-stormy",
+    "message-growth",
 }
 UNREFERENCED = {"echo-simloop"}
 TINY = ("--scale", "0.02", "--repeat", "1")
@@ -60,7 +61,11 @@ def test_every_figure_is_one_json_line_of_one_shape() -> None:
 def test_only_the_named_measurements_run() -> None:
     """Whoever makes one thing faster does not wait for the others."""
     ran = bench("message", *TINY)
-    assert [json.loads(line)["name"] for line in ran.stdout.splitlines()] == ["message", "message-stormy"]
+    assert [json.loads(line)["name"] for line in ran.stdout.splitlines()] == [
+        "message",
+        "message-stormy",
+        "message-growth",
+    ]
     assert ran.stderr == "bench: message 0/1\nbench: message 1/1\n"
 
 

@@ -12,6 +12,7 @@ from wavetank.check import check
 from wavetank.defects import defects
 from wavetank.replay import replay
 from wavetank.serve import serve
+from wavetank.serve_llm import serve_llm
 from wavetank.staging import staging
 
 __all__ = ["main"]
@@ -40,7 +41,7 @@ def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
 
 
-for sub_command in (check, replay, defects, serve, staging):
+for sub_command in (check, replay, defects, serve, serve_llm, staging):
     command.add_command(sub_command)
 
 

@@ -47,9 +47,8 @@ def _check(system: System, saved: Trace, target: Target) -> None:
             f"{saved.system} has no property {saved.broken.property!r} any more. "
             "Replay with the version of the system that the trace was saved from."
         )
-    for host in system.topology().nodes:
-        if host != "user":
-            target.address(host)
+    for host in {destination: None for _, destination in system.topology().edges}:  # who is reached by somebody
+        target.address(host)
 
 
 def _warn_of_weather(plan: Plan) -> None:

@@ -1,16 +1,24 @@
-"""`wavetank serve`: the chat platform for real, on real services."""
+"""`wavetank serve`: the chat platform for real, on real services, in one process or in several of one role each."""
 
 import os
-from urllib.parse import urlsplit
+import signal
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from urllib.parse import SplitResult, urlsplit
 
+import attrs
 import click
 import structlog
 import trio
 
 from models.config import PlatformConfig
+from models.database import Database
 from models.defects import DEFECTS
+from models.llm import KEY
+from models.platform import ROLES
 from models.platform import serve as serve_platform
 from models.secret import DEMO_SECRET
+from models.wire import WireDatabase
 from simulator.errors import EnvironmentFailedError, InputError
 from wavetank.arguments import defect_option
 from wavetank.ungrouped import leaves, ungrouped
@@ -18,40 +26,98 @@ from wavetank.ungrouped import leaves, ungrouped
 __all__ = ["serve"]
 
 SECRET_LENGTH_MIN = 16
+NEEDED = {"gateway": ("port",), "agents": ("clickhouse", "llm")}
+"""What each role must be told, beside Redis and PostgreSQL; the other role has no use for it."""
+
+EXAMPLES = {
+    "redis": "redis://127.0.0.1:6379",
+    "postgres": "postgresql://wavetank@127.0.0.1:5432/wavetank",
+    "clickhouse": "http://127.0.0.1:8123",
+    "llm": "http://127.0.0.1:8080/v1",
+}
 
 EPILOG = """
 \b
 Examples:
-  wavetank serve --redis redis://127.0.0.1:6379 --clickhouse http://127.0.0.1:8123 --port 8000
-  WAVETANK_SECRET=... wavetank serve ...      sign tokens with a secret of your own
+  wavetank serve --port 8000 --redis redis://127.0.0.1:6379 --clickhouse http://127.0.0.1:8123 \\
+      --postgres postgresql://wavetank@127.0.0.1:5432/wavetank --llm http://127.0.0.1:8080/v1
+  wavetank serve --role gateway --port 8000 --redis ... --postgres ...      one of several
+  wavetank serve --role agents --redis ... --postgres ... --clickhouse ... --llm ...
 
-The platform logs JSON lines to standard output and runs until interrupted.
+\b
+Environment:
+  WAVETANK_SECRET   signs the users' tokens; without it a known one is used, for demonstrations
+  OPENAI_API_KEY    the key that the language model asks for, if it does
+  OPENAI_BASE_URL   where the language model is, unless --llm says so
+  PGPASSWORD        the password for PostgreSQL, if it asks for one
+
+It logs JSON lines to standard output and runs until SIGTERM, which lets it finish what it does, or Ctrl-C.
 """
+
+Opened = AbstractAsyncContextManager[Database]
+
+log = structlog.get_logger()
 
 
 @click.command(epilog=EPILOG)
-@click.option("--redis", "redis_url", required=True, metavar="URL", help="redis://HOST:PORT")
-@click.option("--clickhouse", "clickhouse_url", required=True, metavar="URL", help="http://HOST:PORT")
-@click.option("--port", type=click.IntRange(0, 65535), required=True, help="Where users connect; 0 means any.")
+@click.option(
+    "--role", type=click.Choice([*ROLES, "all"]), default="all", show_default=True, help="What this process does."
+)
+@click.option("--redis", required=True, metavar="URL", help="redis://HOST:PORT")
+@click.option("--postgres", required=True, metavar="URL", help="postgresql://USER@HOST:PORT/DATABASE")
+@click.option("--clickhouse", metavar="URL", help="http://HOST:PORT; agents only.")
+@click.option("--llm", metavar="URL", help="http://HOST:PORT/v1, OpenAI's API; agents only.  [env: OPENAI_BASE_URL]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Where users connect; 0 means any. Gateways only.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--token-s",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a user's token is valid, and a connection without a new one.",
+)
+@click.option(
+    "--postgres-driver",
+    "driver",
+    type=click.Choice(["psycopg", "wire"]),
+    default="psycopg",
+    show_default=True,
+    help="wire is the one of simulations, for a PostgreSQL that trusts us.",
+)
 @defect_option
-def serve(redis_url: str, clickhouse_url: str, port: int, host: str, defects: tuple[str, ...]) -> int:
-    """Run the chat platform: gateway, agent and analytics in one process."""
-    known = [each.name for each in DEFECTS]
-    for name in defects:
-        if name not in known:
-            raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
-    redis_host, redis_port = _host_and_port(redis_url, "redis", 6379)
-    _host_and_port(clickhouse_url, "http", 8123)
+def serve(
+    role: str,
+    redis: str,
+    postgres: str,
+    clickhouse: str | None,
+    llm: str | None,
+    port: int | None,
+    host: str,
+    token_s: int,
+    driver: str,
+    defects: tuple[str, ...],
+) -> int:
+    """Run the chat platform: a gateway, the agents, or both in one process."""
+    roles = ROLES if role == "all" else (role,)
+    if "agents" in roles:
+        llm = llm or os.environ.get("OPENAI_BASE_URL")
+    _check_told(roles, {"clickhouse": clickhouse, "llm": llm, "port": port})
+    _check_defects(defects)
+    at_redis = _address("redis", redis)
     config = PlatformConfig(
-        redis_host=redis_host,
-        redis_port=redis_port,
-        clickhouse_url=clickhouse_url,
+        redis_host=at_redis.host,
+        redis_port=at_redis.port,
+        clickhouse_url=_web_url("clickhouse", clickhouse),
+        llm_url=_web_url("llm", llm),
+        llm_key=_llm_key(),
         listen_host=host,
-        listen_port=port,
+        listen_port=port or 0,
         secret=_secret(),
+        token_s=token_s,
         defects=frozenset(defects),
     )
+    database = _database(driver, _address("postgres", postgres))
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso"),
@@ -60,20 +126,69 @@ def serve(redis_url: str, clickhouse_url: str, port: int, host: str, defects: tu
         logger_factory=structlog.PrintLoggerFactory(),
     )
     with ungrouped():
-        trio.run(_serve, config)
+        trio.run(_serve, config, database, roles)
     return 0
 
 
-async def _serve(config: PlatformConfig) -> None:
-    async with trio.open_nursery() as nursery:
+async def _serve(config: PlatformConfig, opened: Opened, roles: tuple[str, ...]) -> None:
+    stopping = trio.Event()
+    async with opened as database, trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[int | None]) -> None:
+            await serve_platform(config, database=database, roles=roles, stopping=stopping, task_status=task_status)
+            nursery.cancel_scope.cancel()
+
+        await nursery.start(_stop_on_signal, stopping)
         try:
-            port = await nursery.start(lambda task_status: serve_platform(config, task_status=task_status))
+            port = await nursery.start(run)
         except* OSError as errors:
             raise EnvironmentFailedError(
                 f"cannot listen on {config.listen_host}:{config.listen_port}: {next(leaves(errors))}. "
                 "End what listens there, or choose another --host or --port."
             ) from errors
-        structlog.get_logger().info("listening", host=config.listen_host, port=port)
+        if "gateway" in roles:
+            log.info("listening", host=config.listen_host, port=port)
+        else:
+            log.info("working")
+
+
+async def _stop_on_signal(stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            stopping.set()
+
+
+# What the options say
+
+
+@attrs.frozen
+class _Address:
+    host: str
+    port: int
+    user: str
+    path: str
+
+
+def _check_told(roles: tuple[str, ...], told: Mapping[str, object]) -> None:
+    for role, names in NEEDED.items():
+        for name in names:
+            if role in roles and told[name] is None:
+                example = f" Example: {EXAMPLES[name]}" if name in EXAMPLES else ""
+                raise InputError(f"--{name} is missing, and --role {_word(roles)} needs it.{example}")
+            if role not in roles and told[name] is not None:
+                raise InputError(f"--role {_word(roles)} has no use for --{name}. Leave it out, or choose --role all.")
+
+
+def _word(roles: tuple[str, ...]) -> str:
+    return "all" if roles == ROLES else roles[0]
+
+
+def _check_defects(defects: tuple[str, ...]) -> None:
+    known = [each.name for each in DEFECTS]
+    for name in defects:
+        if name not in known:
+            raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
 
 
 def _secret() -> str:
@@ -85,15 +200,61 @@ def _secret() -> str:
     return secret
 
 
-def _host_and_port(url: str, scheme: str, default_port: int) -> tuple[str, int]:
-    example = f"Example: {scheme}://127.0.0.1:{default_port}"
+def _llm_key() -> str | None:
+    key = os.environ.get("OPENAI_API_KEY") or None
+    if key is not None and not KEY.fullmatch(key):
+        raise InputError(
+            "OPENAI_API_KEY holds a space, a line end or a character that is not ASCII. Set it to the key alone."
+        )
+    return key
+
+
+def _database(driver: str, at: _Address) -> Opened:
+    name = at.path.strip("/")
+    if not at.user or not name or "/" in name:
+        raise InputError(f"--postgres must name a user and a database. Example: {EXAMPLES['postgres']}")
+    if driver == "wire":
+        return WireDatabase.opened(host=at.host, port=at.port, user=at.user, name=name)
+    try:
+        from models.psycopg_database import PsycopgDatabase  # not at the top: it loads libpq, which may be missing
+    except ImportError as error:
+        raise EnvironmentFailedError(
+            f"psycopg cannot be loaded: {error}. Install psycopg[binary], or choose --postgres-driver wire."
+        ) from error
+    return PsycopgDatabase.opened(host=at.host, port=at.port, user=at.user, name=name)
+
+
+def _web_url(option: str, url: str | None) -> str:
+    """Return the URL of a service over HTTP; nothing for one that is not needed."""
+    if url is None:
+        return ""
+    parts = _parts(option, url, ("http", "https") if option == "llm" else ("http",))
+    if parts.username is not None or (parts.path.strip("/") and option != "llm"):
+        raise InputError(f"--{option} says more than a host and a port. Example: {EXAMPLES[option]}")
+    return url
+
+
+def _address(option: str, url: str) -> _Address:
+    example = urlsplit(EXAMPLES[option])
+    parts = _parts(option, url, (example.scheme,))
+    if parts.password is not None and option == "postgres":
+        raise InputError("--postgres holds a password, which every process here can read. Put it into PGPASSWORD.")
+    if option == "redis" and (parts.username is not None or parts.path.strip("/")):
+        raise InputError(f"--redis says more than a host and a port. Example: {EXAMPLES['redis']}")
+    assert parts.hostname is not None
+    return _Address(parts.hostname, parts.port or example.port or 0, parts.username or "", parts.path)
+
+
+def _parts(option: str, url: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Take a URL apart. What it holds is never quoted, nor what Python says of it: there may be a password in it."""
+    example = f"Example: {EXAMPLES[option]}"
     try:
         parts = urlsplit(url)
-        port = default_port if parts.port is None else parts.port
-    except ValueError as error:
-        raise InputError(f"{url!r} is not a URL: {error}. {example}") from error
-    if parts.scheme != scheme or not parts.hostname or not port:
-        raise InputError(f"{url!r} is no {scheme} URL. {example}")
-    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
-        raise InputError(f"{url!r} says more than a host and a port, and nothing else is supported. {example}")
-    return parts.hostname, port
+        port = parts.port
+    except ValueError:
+        raise InputError(f"--{option} is not a URL, or its port is no number up to 65535. {example}") from None
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise InputError(f"--{option} is no {schemes[0]} URL. {example}")
+    if parts.query or parts.fragment:
+        raise InputError(f"--{option} says more than is supported: it has a query or a fragment. {example}")
+    return parts

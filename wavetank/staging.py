@@ -1,4 +1,4 @@
-"""`wavetank staging`: real Redis, real ClickHouse and the served platform on loopback, ready for live replays."""
+"""`wavetank staging`: real stores, an LLM's stand-in and the served platform on loopback, ready for live replays."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def staging() -> None:
 @staging.command()
 @defect_option
 def up(defects: tuple[str, ...]) -> int:
-    """Start Redis, ClickHouse and the platform, and write target.toml."""
+    """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
     if TARGET.exists() and _is_up(defects):
         return 0
@@ -51,7 +51,7 @@ def up(defects: tuple[str, ...]) -> int:
             stderr=log,
             start_new_session=True,
         )
-    click.echo("starting Redis, ClickHouse and the platform ...", err=True)
+    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     try:
         _wait_up(supervisor)
     except BaseException:
@@ -105,8 +105,8 @@ def _print_status(target: Target) -> None:
     control.close()
     states = answer["up"]
     assert isinstance(states, dict)
-    for name, address in target.hosts.items():
-        click.echo(f"{name:12} {address:22} {_word(states.get(name))}")
+    for name, is_up in states.items():
+        click.echo(f"{name:12} {target.hosts.get(name, 'listens nowhere'):22} {_word(is_up)}")
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
     click.echo(f"staging is up{planted}; target.toml describes it")
 

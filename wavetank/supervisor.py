@@ -1,30 +1,35 @@
-"""The staging's own process: real Redis, real ClickHouse and the served platform, with a proxy on each link.
+"""The staging's own process: real stores, the LLM's stand-in and the served platform, with a proxy on each link.
 
 It does what a control connection orders (one JSON object per line), and ends everything when it ends.
 """
 
 import contextlib
-import http.client
 import json
 import os
 import secrets
 import signal
-import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import trio
 
+from models.system import LLM_CHARACTERS_MAX, LLM_LATENCY_S, TOKEN_S
+from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, WavetankError
 from simulator.history import Value
 from simulator.live.clickhouse import ClickHouseServer
 from simulator.live.nemesis import strike_proxy
+from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import ServerProcess
 from simulator.live.proxy import Proxy
 from simulator.live.redis import RedisServer
 from simulator.live.target import Capabilities, ControlAddress, Target
+from wavetank.processes import LLMProcess, PlatformProcess
+from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
+from wavetank.troubles import STAGED, ServiceTroubles
 from wavetank.ungrouped import ungrouped
 
 __all__ = ["Supervisor", "supervise"]
@@ -32,57 +37,39 @@ __all__ = ["Supervisor", "supervise"]
 LINE_BYTES_MAX = 65_536
 BUSY_S = 10.0  # how long a replay waits for what the last one did to be undone
 WATCH_EVERY_S = 0.5
-STORE_ANSWERS_WITHIN_S = 5.0
+STORES = ("redis", "postgres", "clickhouse")
 HEADER = b"# A staging on this machine, written by `wavetank staging up` and gone with `wavetank staging down`.\n"
 
 
-class PlatformServer(ServerProcess):
-    """`wavetank serve` as a child process."""
-
-    name = "platform"
-
-    def __init__(self, redis_port: int, clickhouse_port: int, defects: Sequence[str]) -> None:
-        super().__init__()
-        self._redis_port = redis_port
-        self._clickhouse_port = clickhouse_port
-        self._defects = defects
-
-    def command(self) -> Sequence[str]:
-        """Return the command line of the platform."""
-        command = [sys.executable, "-m", "wavetank", "serve", "--port", str(self.port)]
-        command += ["--redis", f"redis://127.0.0.1:{self._redis_port}"]
-        command += ["--clickhouse", f"http://127.0.0.1:{self._clickhouse_port}"]
-        for defect in self._defects:
-            command += ["--defect", defect]
-        return command
-
-    def environment(self) -> Mapping[str, str]:
-        """Return our own, so that the same code is found; but tokens are signed with the demonstration secret."""
-        kept = {name: value for name, value in os.environ.items() if name != "WAVETANK_SECRET"}
-        return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-    def is_ready(self) -> bool:
-        """Say whether users can connect."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
-            return True
-
-
 class Supervisor:
-    """Runs the staging and carries out orders."""
+    """Runs the staging and carries out orders.
+
+    `servers` are the processes by the host whose part they play, and `proxies` the links between them, as the
+    simulated system has them.
+    """
 
     def __init__(self, defects: Sequence[str]) -> None:
         self.defects = tuple(defects)
         self.key = secrets.token_hex(16)
-        self.redis = RedisServer()
-        self.clickhouse = ClickHouseServer()
-        self.proxies = {
-            ("platform", "redis"): Proxy(("127.0.0.1", self.redis.port)),
-            ("platform", "clickhouse"): Proxy(("127.0.0.1", self.clickhouse.port)),
+        self.redis, self.postgres, self.clickhouse = RedisServer(), PostgreSQLServer(), ClickHouseServer()
+        self.llm = LLMProcess(latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
+        self.servers: dict[str, ServerProcess] = {
+            "redis": self.redis,
+            "postgres": self.postgres,
+            "clickhouse": self.clickhouse,
+            "llm": self.llm,
         }
-        self.servers: dict[str, ServerProcess] = {"redis": self.redis, "clickhouse": self.clickhouse}
+        self.proxies = {
+            (source, destination): Proxy(("127.0.0.1", self.servers[destination].port))
+            for source, destination in chat.topology().edges
+            if source != "user"
+        }
+        self.platform: list[PlatformProcess] = []
+        self.troubles = ServiceTroubles(postgres_port=self.postgres.port, llm_port=self.llm.port)
         self._nursery: trio.Nursery
         self._stopping = trio.Event()
-        self._restarting = trio.Lock()
+        self._starting: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        self._told_to_end: dict[str, None] = {}
         self._in_use = trio.Lock()  # by the conversation that ordered the last `reset`, until it hangs up
 
     async def run(self, target_file: Path) -> None:
@@ -105,17 +92,27 @@ class Supervisor:
     async def _start(self) -> None:
         for proxy in self.proxies.values():
             await self._nursery.start(proxy.run)
-        redis, clickhouse = self.proxies.values()
-        self.servers["platform"] = PlatformServer(redis.port, clickhouse.port, self.defects)
-        for server in self.servers.values():
-            await trio.to_thread.run_sync(server.start)
+        for name in chat.topology().nodes:
+            if name != "user" and name not in self.servers:
+                self.platform.append(self._platform_process(name))
+        self.servers.update({each.name: each for each in self.platform})
+        await self._all_up(STORES)
+        await empty_postgres(self.postgres.port)  # which makes the platform's role
+        await self._all_up(self.servers)
+
+    def _platform_process(self, name: str) -> PlatformProcess:
+        ports = {store: proxy.port for (source, store), proxy in self.proxies.items() if source == name}
+        role = "gateway" if chat.topology().has_edge("user", name) else "agents"
+        return PlatformProcess(name, role, ports, token_s=TOKEN_S, defects=self.defects)
 
     def _target(self, control_port: int) -> Target:
+        ours = (self.llm, *self.platform)
+        silent = [each.name for each in self.platform if not each.listens]
         return Target(
-            hosts={name: f"127.0.0.1:{server.port}" for name, server in self.servers.items()},
+            hosts={name: f"127.0.0.1:{each.port}" for name, each in self.servers.items() if name not in silent},
             control=ControlAddress(f"127.0.0.1:{control_port}", self.key),
-            capabilities=Capabilities(tuple(self.servers), tuple("->".join(link) for link in self.proxies)),
-            logs={"platform": str(self.servers["platform"].log)},
+            capabilities=Capabilities(tuple(self.servers), tuple("->".join(link) for link in self.proxies), STAGED),
+            logs={each.name: str(each.log) for each in ours},
             defects=self.defects,
         )
 
@@ -168,16 +165,18 @@ class Supervisor:
             return await self._carry_out(str(order.get("do")), order)
         except WavetankError as error:
             return {"error": str(error)}
-        except (msgspec.MsgspecError, KeyError, OSError, http.client.HTTPException) as error:
+        except (msgspec.MsgspecError, KeyError, OSError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
     async def _carry_out(self, do: str, order: Mapping[str, Value]) -> dict[str, Value]:
-        if do in ("crash", "restart", "freeze", "thaw"):
-            self._strike_host(do, self.servers[str(order["host"])])
+        if do in ("crash", "restart", "terminate", "freeze", "thaw"):
+            await self._strike_host(do, str(order["host"]))
         elif do == "proxy":
             self._strike_link(order)
+        elif do == "trouble":
+            await self.troubles.switch(str(order["host"]), str(order["name"]), on=order["on"] is True)
         elif do == "revive":
-            await self._revive()
+            await self._all_up(self.servers)
         elif do == "heal":
             await self._heal()
         elif do == "reset":
@@ -192,25 +191,50 @@ class Supervisor:
             "up": {name: server.pid is not None for name, server in self.servers.items()},
         }
 
-    def _strike_host(self, do: str, server: ServerProcess) -> None:
+    async def _strike_host(self, do: str, name: str) -> None:
+        server = self.servers[name]
         if do == "crash":
+            self._told_to_end.pop(name, None)
             server.kill()
+        elif do == "terminate" and server.pid is not None:
+            self._told_to_end[name] = None
+            os.kill(server.pid, signal.SIGTERM)
         elif do == "restart":
             # The caller's users go on while the server starts: that it takes its time is part of a restart.
-            self._nursery.start_soon(self._restart_if_possible, server)
+            self._nursery.start_soon(self._start_if_possible, name)
         elif do == "freeze":
             server.freeze()
-        else:
+        elif do == "thaw":
             server.thaw()
+            await self.troubles.tell(name)
 
-    async def _restart_if_possible(self, server: ServerProcess) -> None:
-        with contextlib.suppress(WavetankError):  # crashed again meanwhile, or else `heal` will say why
-            await self._restart(server)
+    async def _start_if_possible(self, name: str) -> None:
+        with contextlib.suppress(WavetankError, OSError):  # crashed again meanwhile, or else `heal` will say why
+            await self._start_server(name)
 
-    async def _restart(self, server: ServerProcess) -> None:
-        async with self._restarting:
-            if server.pid is None:
-                await trio.to_thread.run_sync(server.start)
+    async def _start_server(self, name: str) -> None:
+        async with self._starting[name]:
+            if self.servers[name].pid is None:
+                await trio.to_thread.run_sync(self.servers[name].start)
+                await self.troubles.tell(name)
+
+    async def _all_up(self, names: Iterable[str]) -> None:
+        """Return when these answer; start those that do not run. Raises the error of the first that cannot."""
+        failures: dict[str, WavetankError | OSError] = {}
+
+        async def up(name: str) -> None:
+            self.servers[name].thaw()
+            try:
+                await self._start_server(name)
+            except (WavetankError, OSError) as error:
+                failures[name] = error
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(up, name)
+        for name in names:
+            if name in failures:
+                raise failures[name]
 
     def _strike_link(self, order: Mapping[str, Value]) -> None:
         source, destination = str(order["source"]), str(order["destination"])
@@ -222,20 +246,17 @@ class Supervisor:
             proxy, str(order["action"]), direction, float(seconds) if isinstance(seconds, (int, float)) else 0.0
         )
 
-    async def _revive(self) -> None:
-        """Return when every server answers; start those that do not run. Raises EnvironmentFailedError."""
-        for server in self.servers.values():
-            server.thaw()
-            await self._restart(server)
-
     async def _heal(self) -> None:
         """Undo every fault."""
         for proxy in self.proxies.values():
             proxy.heal()
-        await self._revive()
+        for name in list(self._told_to_end):
+            await self._strike_host("crash", name)
+        await self._all_up(self.servers)
+        await self.troubles.end_all()
 
     async def _reset(self) -> None:
-        """Return to the state in which the staging came up: healed, empty stores, a fresh platform."""
+        """Return to the state in which the staging came up: healed, empty stores, fresh processes of our own."""
         if not self._is_mine():
             with trio.move_on_after(BUSY_S) as waiting:
                 await self._in_use.acquire()
@@ -243,34 +264,14 @@ class Supervisor:
                 raise EnvironmentFailedError(
                     "another replay uses this staging. Wait for its end, or start one elsewhere."
                 )
-        self.servers["platform"].kill()
-        for store in (self.redis, self.clickhouse):
-            store.thaw()
-            await self._restart(store)
-        await trio.to_thread.run_sync(empty_stores, self.redis.port, self.clickhouse.port)
+        for name in self.servers:
+            if name not in STORES:
+                await self._strike_host("crash", name)
+        await self._all_up(STORES)
+        await empty_redis(self.redis.port)
+        await empty_clickhouse(self.clickhouse.port)
+        await empty_postgres(self.postgres.port)
         await self._heal()
-
-
-def empty_stores(redis_port: int, clickhouse_port: int) -> None:
-    """Delete everything from a staging's Redis and ClickHouse."""
-    with socket.create_connection(("127.0.0.1", redis_port), timeout=STORE_ANSWERS_WITHIN_S) as redis:
-        redis.sendall(b"*1\r\n$8\r\nFLUSHALL\r\n")
-        redis.recv(64)
-    for table in _ask_clickhouse(clickhouse_port, "SHOW TABLES").split():
-        _ask_clickhouse(clickhouse_port, f"DROP TABLE {table}")
-
-
-def _ask_clickhouse(port: int, statement: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STORE_ANSWERS_WITHIN_S)
-    try:
-        connection.request("POST", "/", statement)
-        response = connection.getresponse()
-        answer = response.read().decode()
-    finally:
-        connection.close()
-    if response.status != http.client.OK:
-        raise EnvironmentFailedError(f"clickhouse refused {statement!r}: {answer.strip()}")
-    return answer
 
 
 def write_target(path: Path, target: Target) -> None:

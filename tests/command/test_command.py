@@ -10,7 +10,7 @@ from models.defects import DEFECTS
 from tests.command.stage import SMALL, called, listing, refused
 from wavetank.command import command
 
-COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("staging",)]
+COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("serve-llm",), ("staging",)]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: " ".join(each) or "wavetank")
@@ -67,12 +67,6 @@ def test_a_system_without_defects_says_so(tmp_path: Path) -> None:
         (("--nonsense",), "No such option"),
         (("replay",), "Missing argument"),
         (("defects", "nowhere:system"), "no module named 'nowhere'"),
-        (
-            ("serve", "--redis", "http://x", "--clickhouse", "http://x:1", "--port", "1"),
-            "'http://x' is no redis URL",
-        ),
-        (("serve", "--redis", "redis://x", "--clickhouse", "http://x:none", "--port", "1"), "is not a URL"),
-        (("serve", "--redis", "redis://x", "--clickhouse", "http://x", "--port", "70000"), "--port"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:

@@ -1,5 +1,7 @@
 """The parts of a live run, each by itself: what steps wait for, what logs say, how faults overlap."""
 
+import socket
+import time
 from collections import Counter
 from pathlib import Path
 from typing import cast
@@ -12,11 +14,14 @@ from simulator.errors import EnvironmentFailedError
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Kind, Value
 from simulator.live.anchors import WatchedHistory, anchors_of
-from simulator.live.logs import HostLog
+from simulator.live.logs import HostLog, LogEntry
+from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis, strike_proxy
+from simulator.live.process import free_port
 from simulator.live.proxy import Proxy
-from simulator.live.target import Control
+from simulator.live.target import Control, ControlAddress, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
+from simulator.system import Host
 from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
 
 ALICE, BOB = "user:alice", "user:bob"
@@ -92,18 +97,59 @@ def test_a_history_wakes_who_waits_as_soon_as_users_have_seen_it() -> None:
     trio.run(main)
 
 
+def test_a_frame_of_one_type_does_not_stand_for_one_of_another() -> None:
+    """A new token comes when it is due, in whatever order with the reply that a step waits for."""
+    events = [
+        event(Kind.INVOKE, ALICE, "connect"),
+        event(Kind.OBSERVE, ALICE, "frame", type="reply"),
+        event(Kind.INVOKE, BOB, "connect"),
+    ]
+    anchor = anchors_of(plan(Do("connect", 0), Do("connect", 1)), events)[1]
+    assert anchor is not None
+
+    async def main() -> None:
+        history = WatchedHistory()
+        history.record(Kind.OBSERVE, ALICE, "frame", {"type": "token"})
+        assert history.missing(anchor)
+        history.record(Kind.OBSERVE, ALICE, "frame", {"type": "reply"})
+        assert not history.missing(anchor)
+
+    trio.run(main)
+
+
+def test_what_a_host_logged_has_the_time_at_which_it_did_but_time_never_goes_back() -> None:
+    """Promises with a time in them are judged by it, and a log is read a moment later."""
+
+    async def main() -> None:
+        history = WatchedHistory()
+        begun_at_s = time.time()
+        await trio.sleep(0.05)
+        history.record_logged("gateway-a", "before", {}, begun_at_s + 0.02)
+        history.record_logged("gateway-a", "long before", {}, begun_at_s - 60.0)
+        history.record_logged("gateway-a", "not yet", {}, begun_at_s + 60.0)
+        before, long_before, not_yet = (each.at_s for each in history.events)
+        assert before == pytest.approx(0.02, abs=0.005)
+        assert long_before == before
+        assert before < not_yet < 60.0
+
+    trio.run(main)
+
+
 def test_a_log_is_read_from_its_present_end_line_by_line(tmp_path: Path) -> None:
     """A line may be half written when it is read; a traceback between the lines is none of ours."""
     path = tmp_path / "log"
     path.write_text('{"event": "of an earlier run"}\n')
     log = HostLog(path)
     with path.open("a") as writer:
-        writer.write('{"event": "first", "n": 1, "timestamp": "t"}\nTraceback:\n[1]\n{"no": "event"}\n{"eve')
+        writer.write(
+            '{"event": "first", "n": 1, "timestamp": "1970-01-01T00:00:00.250Z"}\nTraceback:\n[1]\n{"no": 1}\n{"eve'
+        )
         writer.flush()
-        assert log.read() == [("first", {"n": 1})]
+        assert log.read() == [LogEntry("first", {"n": 1}, logged_at_s=0.25)]
         writer.write('nt": "second"}\n')
         writer.flush()
-        assert log.read() == [("second", {})]
+        (second,) = log.read()
+        assert (second.name, second.fields) == ("second", {})
     log.close()
 
 
@@ -143,6 +189,24 @@ def test_overlapping_faults_do_not_undo_each_other() -> None:
     assert control.actions() == ["hold", "refuse", "release", "admit"]
 
 
+def test_troubles_and_terminations_are_ordered_from_the_deployment() -> None:
+    """Overlapping ones too; whoever has not ended when told to is killed before it is started again."""
+    nemesis, control = a_nemesis()
+    for _ in range(2):
+        nemesis.begin_trouble("llm", "slow-answers")
+    for _ in range(2):
+        nemesis.end_trouble("llm", "slow-answers")
+    nemesis.terminate("gateway")
+    nemesis.relaunch("gateway")
+    assert control.orders == [
+        {"do": "trouble", "host": "llm", "name": "slow-answers", "on": True},
+        {"do": "trouble", "host": "llm", "name": "slow-answers", "on": False},
+        {"do": "terminate", "host": "gateway"},
+        {"do": "crash", "host": "gateway"},
+        {"do": "restart", "host": "gateway"},
+    ]
+
+
 def test_a_slow_link_is_slower_than_the_simulated_latency_and_then_as_slow() -> None:
     """The latency of the simulation is part of the timing that a failure needs."""
     nemesis, control = a_nemesis(latency_s=0.02)
@@ -150,6 +214,31 @@ def test_a_slow_link_is_slower_than_the_simulated_latency_and_then_as_slow() -> 
     nemesis.slow("platform", "redis", 0.3)
     nemesis.slow("platform", "redis", -0.3)
     assert [order["seconds"] for order in control.orders] == pytest.approx([0.02, 0.02, 0.32, 0.02])
+
+
+def test_a_host_is_back_after_the_last_of_its_faults_only() -> None:
+    """As in a world: who crashes while it is told to end stays down for the longer of both."""
+    nemesis, control = a_nemesis()
+    nemesis.terminate("agents")
+    nemesis.crash("agents", silently=False)
+    nemesis.freeze("redis")
+    nemesis.freeze("redis")
+    nemesis.restart("agents")
+    nemesis.thaw("redis")
+    assert control.actions() == ["terminate", "crash", "freeze", "freeze"]
+    nemesis.relaunch("agents")
+    nemesis.thaw("redis")
+    assert control.actions()[4:] == ["crash", "restart", "thaw"]
+
+
+def test_a_trouble_is_ordered_once_and_ended_with_the_last() -> None:
+    """A service knows nothing of how many wanted it in trouble."""
+    nemesis, control = a_nemesis()
+    for _ in range(2):
+        nemesis.begin_trouble("llm", "llm-cut")
+    for _ in range(2):
+        nemesis.end_trouble("llm", "llm-cut")
+    assert [(order["name"], order["on"]) for order in control.orders] == [("llm-cut", True), ("llm-cut", False)]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULT_KINDS if kind != "vanish"])
@@ -204,3 +293,41 @@ def test_a_dead_connection_on_which_something_was_lost_is_reset_when_the_network
         await wait_reset(pair.client)
 
     on_a_wire(test)
+
+
+# Names
+
+
+async def nowhere() -> None:
+    pass
+
+
+HOSTS = [Host("redis", nowhere), *(Host(each, nowhere, open_to_users=True, behind="gateway") for each in ("a", "b"))]
+TARGET = Target(
+    hosts={"redis": "127.0.0.1:1", "a": "127.0.0.1:2", "b": "127.0.0.1:3"}, control=ControlAddress("127.0.0.1:4", "key")
+)
+
+
+def test_a_shared_name_leads_to_each_host_in_turn_each_user_by_proxies_of_their_own() -> None:
+    """The order is that of a simulation, so that a fault on a gateway strikes the same users."""
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            names = LiveNames(TARGET, HOSTS, [ALICE, BOB], nursery)
+            hosts = {proxy.host: who for who, proxy in names.user_proxies.items()}
+            port = free_port()
+            on_host(ALICE)
+            led = [[hosts[address[4][0]] for address in await names.getaddrinfo("gateway", port)] for _ in range(2)]
+            assert led == [[(ALICE, "b"), (ALICE, "a")], [(ALICE, "a"), (ALICE, "b")]]
+            on_host(BOB)
+            ((_, _, _, _, address),) = await names.getaddrinfo("b", port)
+            assert hosts[address[0]] == (BOB, "b")
+            ((*_, one),) = await names.getaddrinfo("redis", port)
+            on_host("")
+            ((*_, other),) = await names.getaddrinfo("redis", port)
+            assert one == other
+            with pytest.raises(socket.gaierror, match="gatekeeper"):
+                await names.getaddrinfo("gatekeeper", port)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)

@@ -72,12 +72,14 @@ def test_what_a_target_cannot_do_is_said_by_step() -> None:
     target = Target(
         hosts={},
         control=ControlAddress("127.0.0.1:1", "k"),
-        capabilities=Capabilities(("redis",), ("platform->redis",)),
+        capabilities=Capabilities(("redis",), ("platform->redis",), {"llm": ("slow-answers",)}),
     )
     possible = faults(
         Fault("crash", ("redis",), 1.0),
         Fault("hold", ("redis", "platform"), 1.0),
         Fault("reset", ("user:alice", "platform")),
+        Fault("terminate", ("redis",), 1.0),
+        Fault("slow-answers", ("llm",), 1.0),
     )
     assert inexpressible(possible, target) == []
     said = inexpressible(
@@ -85,15 +87,17 @@ def test_what_a_target_cannot_do_is_said_by_step() -> None:
             Fault("vanish", ("redis",), 1.0),
             Fault("freeze", ("clickhouse",), 1.0),
             Fault("slow", ("platform", "clickhouse"), 1.0),
+            Fault("slow-answers", ("redis",), 1.0),
         ),
         target,
     )
-    assert [line.split(" (")[0] for line in said] == ["step 2", "step 3", "step 4"]
+    assert [line.split(" (")[0] for line in said] == ["step 2", "step 3", "step 4", "step 5"]
     assert "resets its connections" in said[0]
     assert "no capability on host clickhouse" in said[1]
     assert "no link clickhouse->platform or platform->clickhouse" in said[2]
-    with pytest.raises(InputError, match="no fault kind='earthquake'"):
-        inexpressible(faults(Fault("earthquake", ("redis",))), target)
+    assert "(slow-answers at redis for 1 s): the target declares no trouble 'slow-answers' of host redis" in said[3]
+    with pytest.raises(InputError, match="strikes 1 place"):
+        inexpressible(faults(Fault("crash", ("redis", "platform"))), target)
 
 
 @contextmanager

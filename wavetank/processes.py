@@ -1,0 +1,90 @@
+"""Our own commands as child processes: the platform's gateways and agents, and what stands in for a language model."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from simulator.live.process import ServerProcess
+from wavetank.stores import PLATFORM_ROLE
+
+__all__ = ["LLMProcess", "PlatformProcess"]
+
+URLS = {
+    "redis": "redis://127.0.0.1:{port}",
+    "postgres": f"postgresql://{PLATFORM_ROLE}@127.0.0.1:{{port}}/wavetank",
+    "clickhouse": "http://127.0.0.1:{port}",
+    "llm": "http://127.0.0.1:{port}/v1",
+}
+NOT_INHERITED = ("WAVETANK_", "OPENAI_", "PG")
+"""How variables begin that would lead a process elsewhere, or give it a key that is meant for another place."""
+
+
+class _OwnProcess(ServerProcess):
+    """A sub-command of `wavetank`. It is ready when it logs that it is."""
+
+    ready = b'"event": "listening"'
+    _logged_before_bytes = 0
+
+    def words(self) -> Sequence[str]:
+        """Return the sub-command and its options."""
+        raise NotImplementedError
+
+    def command(self) -> Sequence[str]:
+        """Return the command line."""
+        self._logged_before_bytes = self.log.stat().st_size if self.log.exists() else 0
+        return [sys.executable, "-m", "wavetank", *self.words()]
+
+    def environment(self) -> Mapping[str, str]:
+        """Return our own, so that the same code is found, without what is meant for other platforms."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+        return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def is_ready(self) -> bool:
+        """Say whether this incarnation has logged that it is."""
+        with self.log.open("rb") as log:
+            log.seek(self._logged_before_bytes)
+            return self.ready in log.read()
+
+
+class PlatformProcess(_OwnProcess):
+    """`wavetank serve` in one role. It reaches each store by a port of 127.0.0.1."""
+
+    def __init__(
+        self, name: str, role: str, stores: Mapping[str, int], *, token_s: int, defects: Sequence[str] = ()
+    ) -> None:
+        self.name = name
+        super().__init__()
+        self.listens = role != "agents"
+        if not self.listens:
+            self.ready = b'"event": "working"'
+        self._role = role
+        self._stores = dict(stores)
+        self._token_s = token_s
+        self._defects = tuple(defects)
+
+    def words(self) -> Sequence[str]:
+        """Return the sub-command and its options."""
+        words = ["serve", "--role", self._role, "--token-s", str(self._token_s)]
+        for store, port in self._stores.items():
+            words += [f"--{store}", URLS[store].format(port=port)]
+        if self.listens:
+            words += ["--port", str(self.port)]
+        for defect in self._defects:
+            words += ["--defect", defect]
+        return words
+
+
+class LLMProcess(_OwnProcess):
+    """`wavetank serve-llm`, which gets into trouble when it is told to."""
+
+    name = "llm"
+
+    def __init__(self, *, latency_s: float, context_characters_max: int) -> None:
+        super().__init__()
+        self._latency_s = latency_s
+        self._context_characters_max = context_characters_max
+
+    def words(self) -> Sequence[str]:
+        """Return the sub-command and its options."""
+        limits = ["--latency", f"{self._latency_s:g}s", "--context-characters-max", str(self._context_characters_max)]
+        return ["serve-llm", "--port", str(self.port), "--control", *limits]

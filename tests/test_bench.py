@@ -54,6 +54,7 @@ def test_every_figure_is_one_json_line_of_one_shape() -> None:
         "world": 1.0,
         "switches-calm": 0.8,
         "switches-stormy": 0.45,
+        "message-growth": 1.1,
     }
     assert "pip install simloop" in lines["echo-simloop"]["note"]
 

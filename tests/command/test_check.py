@@ -22,11 +22,11 @@ system  tests.reader.my_system:system
 profile default: {runs} runs, up to 30 steps each
 seed    1
 
-VIOLATED     always      no-deposit-is-lost    examined 44 deposit, 12 read
-holds        always      uncaught              examined 44 deposit, 12 read
-holds        eventually  finishes              examined 44 deposit, 12 read
+VIOLATED     always      no-deposit-is-lost    examined 72 deposit, 58 read
+holds        always      uncaught              examined 72 deposit, 58 read
+holds        eventually  finishes              examined 72 deposit, 58 read
 
-3 runs, 90 steps, 178 events: 91 simulated s in R real s (N to 1)
+9 runs, 270 steps, 514 events: 249 simulated s in R real s (N to 1)
 
 no-deposit-is-lost is violated: Whoever reads sees at least what was confirmed before.
 evidence: alice read 1 after 2 were confirmed
@@ -50,7 +50,7 @@ def test_a_failure_is_told_in_full_and_saved(tmp_path: Path) -> None:
     failure = body["failure"]
     assert normalised(ran.stdout) == FAILURE.format(runs=RUNS_DEFAULT, **failure)
     assert ran.stderr == (
-        "no-deposit-is-lost is violated: alice read 12 after 18 were confirmed. Shrinking 30 steps ...\n"
+        "no-deposit-is-lost is violated: carol read 6 after 8 were confirmed. Shrinking 30 steps ...\n"
     )
     saved = load_trace(tmp_path / ".wavetank" / "failures" / failure["id"] / "trace.json")
     assert (saved.id, saved.hash, list(saved.story)) == (failure["id"], failure["hash"], failure["story"])
@@ -59,8 +59,8 @@ def test_a_failure_is_told_in_full_and_saved(tmp_path: Path) -> None:
         "seed": 1,
         "exit_code": 1,
         "interrupted": False,
-        "runs": 3,
-        "steps": 90,
+        "runs": 9,
+        "steps": 270,
     }
     assert [(each["name"], each["state"]) for each in body["properties"]] == [
         ("no-deposit-is-lost", "violated"),

@@ -132,7 +132,7 @@ class Agents:
     async def _think(self, task: Task, tell: Callable[..., None]) -> NodeOutcome:
         user, system = task.message.user, _system(task)
         answer = await self._cache.load(user, system, task.question)
-        if answer is None:
+        while answer is None:
             try:
                 async for attempt in self._attempts(LLMUnavailableError):
                     with attempt:
@@ -142,7 +142,8 @@ class Agents:
                 return NodeOutcome("failed", "refused")
             except (LLMUnavailableError, BreakerOpenError):
                 if self._config.has("llm-outage-waited-out"):
-                    return await self._think(task, tell)
+                    await trio.sleep(self._config.retry_s)
+                    continue
                 return NodeOutcome("degraded", f"{task.question}: nobody to ask for {system}")
             assert answer is not None
             await self._cache.keep(user, system, task.question, answer)
@@ -156,7 +157,8 @@ class Agents:
         return _system(task)
 
     def _node_timeout_s(self) -> float:
-        return float("inf") if self._config.has("llm-outage-waited-out") else self._config.node_timeout_s
+        waits = self._config.has("llm-outage-waited-out") or self._config.has("cache-is-mandatory")
+        return float("inf") if waits else self._config.node_timeout_s
 
     async def _ask(self, user: str, system: str, task: Task) -> str:
         async def complete() -> str:
@@ -214,7 +216,7 @@ class Agents:
 
         return stamina.retry_context(
             on=backoff,
-            attempts=None if self._config.has("llm-outage-waited-out") else self._config.node_tries,
+            attempts=self._config.node_tries,
             timeout=None,
             wait_initial=RETRY_FIRST_S,
             wait_max=RETRY_LAST_S,

@@ -1,8 +1,7 @@
 """Analytics: one ClickHouse row per answered message, with a fallback buffer in Redis while ClickHouse is away.
 
 An event's id is made once, so the table (ReplacingMergeTree, read with FINAL) shows an event once however
-often an insert of unknown outcome is repeated. What is not modelled: batching of rows from several messages
-in one insert.
+often an insert of unknown outcome is repeated. Events of a short while are inserted together, as ClickHouse wants it.
 """
 
 import time
@@ -57,6 +56,7 @@ class Analytics:
         self._config = config
         self._limit = trio.CapacityLimiter(config.analytics_concurrency)
         self._has_table = False
+        self._gathered: list[Event] = []  # what the next insert takes
         self._under_way = 0
         self._all_written = trio.Event()
         # Set while there may be something to drain, so that a quiet platform asks Redis nothing. Set at first:
@@ -66,8 +66,10 @@ class Analytics:
 
     def record(self, event: Event) -> None:
         """Write an event in the background: to ClickHouse, or else to the buffer."""
-        self._under_way += 1
-        self._nursery.start_soon(self._write_counted, event)
+        self._gathered.append(event)
+        if len(self._gathered) == 1:
+            self._under_way += 1
+            self._nursery.start_soon(self._write_gathered)
 
     async def wait_written(self) -> None:
         """Wait until everything recorded is in ClickHouse or in the buffer, or was given up."""
@@ -75,41 +77,54 @@ class Analytics:
             self._all_written = trio.Event()
             await self._all_written.wait()
 
-    async def _write_counted(self, event: Event) -> None:
+    async def write_directly(self, event: Event) -> None:
+        """Write an event to ClickHouse, however long that takes (only a planted defect does that)."""
+        while True:
+            try:
+                await self._insert((event,))
+            except FAILURES:
+                await trio.sleep(self._config.retry_s)
+            else:
+                _log_written(event, path="direct")
+                return
+
+    async def _write_gathered(self) -> None:
         try:
-            await self.write(event)
+            await trio.sleep(self._config.analytics_linger_s)
+            events, self._gathered = self._gathered, []
+            await self._write(events)
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._all_written.set()
 
-    async def write(self, event: Event) -> None:
-        """Write an event: to ClickHouse, or else to the buffer."""
+    async def _write(self, events: Sequence[Event]) -> None:
+        """Write events: to ClickHouse, or else to the buffer."""
         try:
             async with self._limit:
-                await self._insert((event,))
+                await self._insert(events)
         except FAILURES:
-            if self._config.has("analytics-in-the-way"):
-                await trio.sleep(self._config.retry_s)
-                return await self.write(event)
-            await self._put_aside(event)
+            await self._put_aside(events)
         else:
-            _log_written(event, path="direct")
+            for event in events:
+                _log_written(event, path="direct")
 
-    async def _put_aside(self, event: Event) -> None:
-        row = msgspec.json.encode(event).decode()
+    async def _put_aside(self, events: Sequence[Event]) -> None:
+        rows = [msgspec.json.encode(event).decode() for event in events]
         for _ in range(self._config.buffer_tries):
             try:
-                await self._buffer.add(row)
+                await self._buffer.add(rows)
             except StoreUnavailableError:
                 await trio.sleep(self._config.retry_s)
             else:
-                log.info("analytics_buffered", event_id=event.event_id, message=event.message, user=event.user)
+                for event in events:
+                    log.info("analytics_buffered", event_id=event.event_id, message=event.message, user=event.user)
                 self._trouble.set()
                 return
-        # It may be in the buffer all the same, as the outcome of each attempt is unknown.
+        # They may be in the buffer all the same, as the outcome of each attempt is unknown.
         self._trouble.set()
-        log.info("analytics_lost", event_id=event.event_id, message=event.message)
+        for event in events:
+            log.info("analytics_lost", event_id=event.event_id, message=event.message)
 
     async def drain_forever(self) -> NoReturn:
         """Drain the buffer whenever there is something in it, until cancelled."""

@@ -16,13 +16,16 @@ class Buffer:
     def __init__(self, store: Store, config: PlatformConfig) -> None:
         self._store = store
         self._config = config
+        self._counted = 0  # for a planted defect only
 
-    async def add(self, row: str) -> None:
-        """Append a row."""
-        await self._store.ask(lambda client: client.rpush(BUFFER, [row]))
+    async def add(self, rows: Sequence[str]) -> None:
+        """Append rows."""
+        await self._store.ask(lambda client: client.rpush(BUFFER, rows))
 
     async def oldest(self, count: int) -> list[str]:
         """Return the oldest rows and leave them there; a negative count means all."""
+        if self._config.has("buffer-trimmed-by-count"):
+            self._counted = await self._store.ask(lambda client: client.llen(BUFFER))
         return list(await self._store.ask(lambda client: client.lrange(BUFFER, 0, count - 1 if count > 0 else -1)))
 
     async def remove(self, rows: Sequence[str]) -> None:
@@ -35,7 +38,7 @@ class Buffer:
             await self._store.ask(lambda client: client.delete([BUFFER]))
             return
         if self._config.has("buffer-trimmed-by-count"):
-            kept = await self._store.ask(lambda client: client.llen(BUFFER)) - len(rows)
+            kept = self._counted - len(rows)
             await self._store.ask(lambda client: client.ltrim(BUFFER, -kept, -1) if kept else client.delete([BUFFER]))
             return
 

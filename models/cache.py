@@ -20,13 +20,13 @@ class AnswerCache:
     async def load(self, user: str, system: str, question: str) -> str | None:
         """Return the answer to the same prompt of the same user."""
         key = self._key(user, system, question)
-        try:
-            return await self._store.ask(lambda client: client.get(key))
-        except StoreUnavailableError:
-            if not self._config.has("cache-is-mandatory"):
-                return None
-        await trio.sleep(self._config.retry_s)
-        return await self.load(user, system, question)
+        while True:
+            try:
+                return await self._store.ask(lambda client: client.get(key))
+            except StoreUnavailableError:
+                if not self._config.has("cache-is-mandatory"):
+                    return None
+            await trio.sleep(self._config.retry_s)
 
     async def keep(self, user: str, system: str, question: str, answer: str) -> None:
         """Remember an answer."""

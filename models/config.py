@@ -58,6 +58,8 @@ class PlatformConfig:
     drain_interval_s: float = 0.5
     drain_batch: int = 100
     buffer_tries: int = 5
+    analytics_linger_s: float = 0.3
+    """How long an analytics event may wait for others that are inserted with it."""
     analytics_concurrency: int = 4
     """How many analytics inserts may be in flight at once."""
 

@@ -121,7 +121,7 @@ class Supervisor:
                 reply = await self._execute(message)
             del self._under_way[message.run]
             if self._config.has("analytics-in-the-way"):
-                await self._analytics.write(Event.of(message))
+                await self._analytics.write_directly(Event.of(message))
         stored = await self._store(message, reply)
         self._answered.append(message.run)
         self._analytics.record(Event.of(message))

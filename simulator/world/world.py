@@ -1,5 +1,6 @@
 """A world: one deterministic run of Trio in virtual time, driven from ordinary synchronous code."""
 
+import gc
 import math
 import signal
 import threading
@@ -80,6 +81,7 @@ class World:
         self._pumping = False
         self._main_scope = trio.CancelScope()
         self._previous_handler: Any = None
+        self._collected_before = gc.isenabled()
         _alive.append(self)
         try:
             self._open()
@@ -293,6 +295,8 @@ class World:
         finally:
             _alive.remove(self)
             self._restore()
+            if self._collected_before:
+                gc.enable()
 
     def __enter__(self) -> Self:
         return self
@@ -301,6 +305,9 @@ class World:
         self.close()
 
     def _open(self) -> None:
+        # Trio finishes an asynchronous generator that nobody holds any more. One that is part of a cycle would come to
+        # that whenever the collector happens to run, which depends on all that this process has done before.
+        gc.disable()
         self._seams.install()
         self._chance.install()
         self._wall.install()

@@ -1,5 +1,6 @@
 """The same seed and weather, the same run: in this process, in a fresh one, and whatever Python hashes strings to."""
 
+import gc
 import hashlib
 import os
 import random
@@ -171,3 +172,38 @@ def test_randomness_of_the_caller_is_not_shifted_by_a_world():
     first = random.random()
     drawn(1)
     assert [first, random.random(), random.random()] == expected
+
+
+@pytest.mark.parametrize("threshold", [10, 100_000])
+def test_an_abandoned_generator_ends_with_the_run_whenever_the_collector_would_come(threshold):
+    """Trio finishes a generator that is collected in a task of its own: that would be another schedule each time."""
+    ended_at_s = []
+
+    async def ticks():
+        try:
+            while True:
+                yield
+        finally:
+            ended_at_s.append(trio.current_time())
+
+    async def main():
+        generator = ticks()
+        await anext(generator)
+        cycle = [generator]
+        cycle.append(cycle)
+        del generator, cycle
+        for _ in range(200):
+            await trio.sleep(0.01)
+            assert [[] for _ in range(100)]
+
+    before = gc.get_threshold()
+    gc.set_threshold(threshold)
+    try:
+        with World() as world:
+            world.add_host("busy")
+            world.run(main, host="busy")
+            assert not ended_at_s
+        assert ended_at_s == [pytest.approx(2.0)]
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)

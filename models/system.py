@@ -35,6 +35,7 @@ CLICKHOUSE_PORT = 8123
 LLM_PORT = 8080
 TOKEN_S = 12
 LLM_LATENCY_S = 0.5
+CLICKHOUSE_LATENCY_S = 0.05
 LLM_CHARACTERS_MAX = 400
 
 QUESTIONS = ("what is our uptime?", "who is on call?", "why is it slow?", "and then? " * 40)
@@ -102,7 +103,8 @@ class ChatSystem(System):
 
     def hosts(self) -> Iterator[Host]:
         """The stores, the LLM, two gateways behind one name, and the agents."""
-        redis, clickhouse = SimulatedRedis(port=REDIS_PORT), SimulatedClickHouse(port=CLICKHOUSE_PORT)
+        redis = SimulatedRedis(port=REDIS_PORT)
+        clickhouse = SimulatedClickHouse(port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S)
         postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
         llm = SimulatedLLM(port=LLM_PORT, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
         config = PlatformConfig(

@@ -1,7 +1,7 @@
 """Fallback: the analytics of every answered message arrive exactly once, also while ClickHouse is away.
 
 Lost may be only what a process that died had neither written nor buffered yet, and what it says that it gave up. A
-process that is told to end is no excuse, as long as it could write: neither it nor Redis may have been in trouble.
+process that is told to end is no excuse, as long as it was well and could write: to ClickHouse, or else to Redis.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from simulator.property import Expectation, Property, Unknown, Violation
 __all__ = ["FALLBACK"]
 
 CALM_BEFORE_S = 10.0
-"""How long before a termination the agents and Redis must have been well for nothing to be lost by it."""
+"""How long before a termination the agents, and one of the places they write to, must have been well."""
 ENOUGH_S = 1.5
 ENOUGH_WITHOUT_CLICKHOUSE_S = 2.5
 """How long a process needs to write what it has begun. Without ClickHouse two requests of it time out before."""
@@ -32,14 +32,17 @@ def check_fallback(history: Reading) -> Violation | Unknown | None:
     for message, count in sorted(rows.items()):
         if count > 1:
             return Violation(f"the analytics of {message} are there {count} times", "twice")
-    for message, what in _owed(history).items():
+    account = _account(history)
+    for message, what in account.due().items():
         if not rows[message]:
             return Violation(f"the analytics of {message} {what} and are gone", "lost")
+    for message, at_s in account.buffered.items():
+        return Violation(f"the analytics of {message} were buffered at {at_s:.3f} s and never drained", "not drained")
     return _unanswered(history, rows)
 
 
-def _owed(history: Reading) -> dict[str, str]:
-    """Return the messages whose analytics must be there, each with the reason."""
+def _account(history: Reading) -> "_Account":
+    """Return what was said of the analytics until all was quiet."""
     account, quiet_s = _Account(Storm.of(history)), history.marked_at("quiet")
     history.observed(*NEWS)
     for event in history.events:
@@ -49,8 +52,7 @@ def _owed(history: Reading) -> dict[str, str]:
             account.note(event)
         elif event.kind is Kind.FAULT and event.host == "agents":
             account.strike(event)
-    answered = {message: f"were due at {at_s:.3f} s" for message, at_s in account.open.items()}
-    return {**answered, **account.owed}
+    return account
 
 
 @attrs.define
@@ -60,6 +62,12 @@ class _Account:
     storm: Storm
     open: dict[str, float] = attrs.field(factory=dict)  # answered, not yet written or buffered: since when
     owed: dict[str, str] = attrs.field(factory=dict)
+    buffered: dict[str, float] = attrs.field(factory=dict)  # and not yet written: since when
+
+    def due(self) -> dict[str, str]:
+        """Return the messages whose analytics must be there, each with the reason."""
+        answered = {message: f"were due at {at_s:.3f} s" for message, at_s in self.open.items()}
+        return {**answered, **self.owed}
 
     def note(self, event: Event) -> None:
         """Take in what the agents say of a message."""
@@ -68,6 +76,10 @@ class _Account:
             self.open.setdefault(message, event.at_s)
             return
         self.open.pop(message, None)
+        if event.name == "analytics_buffered":
+            self.buffered.setdefault(message, event.at_s)
+        elif event.name == "analytics_written":
+            self.buffered.pop(message, None)
         if event.name != "analytics_lost":
             self.owed[message] = f"were {event.name.removeprefix('analytics_')} at {event.at_s:.3f} s"
 
@@ -85,11 +97,14 @@ class _Account:
         """Whether a process that is told to end now can write everything."""
         (ending, *_) = (each for each in self.storm.disturbances if each.kind == "terminate" and each.began_s == at_s)
 
+        # The agents themselves, and where they write: the buffer only matters while ClickHouse is away.
+        without_clickhouse = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, _is_of_clickhouse)
+
         def is_other(each: Disturbance) -> bool:
-            return each is not ending and each.touches("agents", "redis") and not _is_of_clickhouse(each)
+            hinders = each.places == ("agents",) or (bool(without_clickhouse) and each.touches("redis"))
+            return each is not ending and hinders
 
         others = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, is_other)
-        without_clickhouse = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, _is_of_clickhouse)
         enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if without_clickhouse else ENOUGH_S
         return not others and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
 

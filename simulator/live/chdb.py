@@ -31,12 +31,12 @@ from simulator.services.clickhouse.release import Release
 from simulator.services.clickhouse.request import (
     PLAIN,
     Answer,
-    Request,
     answer_of_error,
     answer_without_query,
     read_parameters,
     statement_text,
 )
+from simulator.services.http import Request
 
 __all__ = ["ChdbServer"]
 

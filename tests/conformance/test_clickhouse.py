@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from simulator.live.clickhouse import ClickHouseServer
 from simulator.services.clickhouse import Release, SimulatedClickHouse
 from simulator.services.clickhouse.engine import Engine
-from simulator.services.clickhouse.request import Request, answer
+from simulator.services.clickhouse.request import answer
 from simulator.services.clickhouse.types import TYPES
+from simulator.services.http import Request
 from tests.conformance.clickhouse_cases import CASES, REFUSALS, SMALL, Ask, Case
 
 Reply = tuple[int, str, str]

@@ -18,7 +18,8 @@ from simulator.errors import EnvironmentFailedError
 from simulator.live.chdb import ChdbServer
 from simulator.services.clickhouse import Release, SimulatedClickHouse
 from simulator.services.clickhouse.engine import Engine
-from simulator.services.clickhouse.request import Request, answer
+from simulator.services.clickhouse.request import answer
+from simulator.services.http import Request
 from tests.conformance.clickhouse_cases import CASES, REMEMBERS, SMALL, Ask, Case
 from tests.conformance.clickhouse_cases_current import CASES_OF_CURRENT, REFUSALS_OF_CURRENT
 from tests.conformance.test_clickhouse import (

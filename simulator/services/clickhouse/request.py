@@ -1,6 +1,5 @@
 """One HTTP request to ClickHouse and its answer, without I/O: routes, parameters, statuses."""
 
-from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
@@ -12,11 +11,11 @@ from simulator.services.clickhouse.gathering import Gathering, Insertion
 from simulator.services.clickhouse.parser import parse
 from simulator.services.clickhouse.release import Release
 from simulator.services.clickhouse.settings import DEFAULTS, read_settings
+from simulator.services.http import Request
 
 __all__ = [
     "PLAIN",
     "Answer",
-    "Request",
     "answer",
     "answer_of_error",
     "answer_without_query",
@@ -29,16 +28,6 @@ PLAIN = "text/plain; charset=UTF-8"
 HEADERS_REFUSED = ("authorization", "x-clickhouse-user", "x-clickhouse-key", "content-encoding", "expect")
 PARAMETERS_WITH_ONE_VALUE = {"user": "default", "password": ""}
 PARAMETERS_READ = ("query", "database", *PARAMETERS_WITH_ONE_VALUE)
-
-
-@attrs.frozen
-class Request:
-    """What was received. `headers` have lower-case names. A `body` may be cut short by the end of the connection."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @attrs.frozen

@@ -9,8 +9,9 @@ from simulator.services.clickhouse.engine import Engine
 from simulator.services.clickhouse.gathering import Gathering
 from simulator.services.clickhouse.http import serve_connection
 from simulator.services.clickhouse.release import Release
-from simulator.services.clickhouse.request import Answer, Request, answer, answer_of_error
+from simulator.services.clickhouse.request import Answer, answer, answer_of_error
 from simulator.services.clickhouse.troubles import SLOW_QUERY_S, VISIBILITY_DELAY_S
+from simulator.services.http import Request
 
 __all__ = ["SimulatedClickHouse"]
 
@@ -40,7 +41,7 @@ class SimulatedClickHouse:
       insert is executed at once, though servers from 26.2 on gather by default, and acknowledge 50 to 200 ms later.
 
     Not modelled in either: background merges, loss of power, authentication, other settings, compression, pipelining,
-    the time a statement takes unless queries are slow, and headers other than Content-Type and the error code.
+    how long a statement takes of itself, and headers other than Content-Type and the error code.
     """
 
     def __init__(
@@ -50,10 +51,13 @@ class SimulatedClickHouse:
         host: str | None = None,
         keep_alive_timeout_s: float = 60.0,
         release: Release = Release.V18_16,
+        latency_s: float = 0.0,
     ) -> None:
+        """Make a server that is not started yet. It executes a statement at once, and answers `latency_s` later."""
         self._port = port
         self._host = host
         self._keep_alive_timeout_s = keep_alive_timeout_s
+        self._latency_s = latency_s
         self._engine = Engine(release)
         self._gathering: Gathering | None = None
         self._incarnation = 0
@@ -121,8 +125,8 @@ class SimulatedClickHouse:
         if incarnation != self._incarnation:
             return None
         response = answer(request, self._engine, self._gathering)
-        if response.after_s:
-            await trio.sleep(response.after_s)
+        if after_s := response.after_s + self._latency_s:
+            await trio.sleep(after_s)
         if response.awaits is not None:
             error = await response.awaits.outcome()
             if error is not None:

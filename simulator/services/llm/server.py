@@ -13,13 +13,13 @@ import trio
 
 from simulator.errors import InputError
 from simulator.fault import Trouble
+from simulator.services.http import Request, serve_requests
 from simulator.services.llm.reply import MODELS, Reply, from_json, refusal, reply_to
 from simulator.services.llm.request import Conversation, RefusedError, conversation
 from simulator.services.llm.troubles import CROSS_TALK, CUT, FAIL, MALFORM, RATE_LIMIT, SLOW, TROUBLES
 
 __all__ = ["SimulatedLLM"]
 
-RECEIVE_BYTES = 65_536
 SLOW_S = 3.0
 ANSWERED = "answered"
 GONE = "gone"
@@ -34,14 +34,6 @@ class _Order(msgspec.Struct):
 
     name: str
     on: bool
-
-
-@attrs.frozen
-class _Request:
-    method: str
-    path: str
-    authorization: bytes
-    body: bytes
 
 
 @attrs.define
@@ -160,20 +152,15 @@ class SimulatedLLM:
     # Requests
 
     async def _serve(self, memory: _Memory, stream: trio.SocketStream) -> None:
-        try:
-            async with stream:
-                connection = h11.Connection(h11.SERVER)
-                while (request := await _receive(connection, stream)) is not None:
-                    if memory is not self._memory:
-                        return
-                    await self._answer(request, connection, stream)
-                    if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                        return
-                    connection.start_next_cycle()
-        except (trio.BrokenResourceError, h11.RemoteProtocolError):
-            return  # the client is gone, or does not speak HTTP
+        async def handle(request: Request, connection: h11.Connection) -> bool:
+            if memory is not self._memory:
+                return False
+            await self._answer(request, connection, stream)
+            return True
 
-    async def _answer(self, request: _Request, connection: h11.Connection, stream: trio.SocketStream) -> None:
+        await serve_requests(stream, handle)
+
+    async def _answer(self, request: Request, connection: h11.Connection, stream: trio.SocketStream) -> None:
         try:
             reply = self._route(request)
         except RefusedError as error:
@@ -183,12 +170,13 @@ class SimulatedLLM:
         else:
             await self._complete(reply, connection, stream)
 
-    def _route(self, request: _Request) -> Reply | Conversation:
+    def _route(self, request: Request) -> Reply | Conversation:
         """Return the reply, or the conversation that wants one. Raises RefusedError."""
-        if self._control and (request.method, request.path) == ("POST", "/_trouble"):
+        path = request.target.partition("?")[0]
+        if self._control and (request.method, path) == ("POST", "/_trouble"):
             return self._obey(request.body)
-        self._check_key(request.authorization)
-        match request.method, request.path:
+        self._check_key(request.headers.get("authorization", ""))
+        match request.method, path:
             case "POST", "/v1/chat/completions":
                 return self._fitting(conversation(request.body))
             case "GET", "/v1/models":
@@ -215,13 +203,13 @@ class SimulatedLLM:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
         return from_json({"name": order.name, "on": order.on})
 
-    def _check_key(self, authorization: bytes) -> None:
+    def _check_key(self, authorization: str) -> None:
         if self._api_key is None:
             return
-        scheme, _, key = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not key:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "You didn't provide an API key.")
-        if not hmac.compare_digest(key, self._api_key.encode()):
+        if not hmac.compare_digest(key.encode(), self._api_key.encode()):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Incorrect API key provided.", code="invalid_api_key")
 
     async def _complete(self, asked: Conversation, connection: h11.Connection, stream: trio.SocketStream) -> None:
@@ -247,30 +235,6 @@ class SimulatedLLM:
         """Return what is to become of a request that arrives now."""
         candidates = DECISIVE if has_other else DECISIVE[:-1]
         return next((each for each in candidates if each in self._troubles), ANSWERED)
-
-
-async def _receive(connection: h11.Connection, stream: trio.SocketStream) -> _Request | None:
-    """Return the next request, or None when the client closes instead."""
-    head: h11.Request | None = None
-    body = bytearray()
-    while True:
-        match connection.next_event():
-            case h11.Request() as head:
-                pass
-            case h11.Data(data=data):
-                body += data
-            case h11.EndOfMessage() if head is not None:
-                return _request(head, bytes(body))
-            case h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(RECEIVE_BYTES))
-            case _:
-                return None
-
-
-def _request(head: h11.Request, body: bytes) -> _Request:
-    authorization = next((value for name, value in head.headers if name == b"authorization"), b"")
-    path = head.target.decode("latin-1").partition("?")[0]
-    return _Request(head.method.decode("ascii"), path, authorization, body)
 
 
 async def _send(reply: Reply, connection: h11.Connection, stream: trio.SocketStream, *, delay_s: float = 0.0) -> None:

@@ -1,7 +1,6 @@
 """`scripts/bench`: measure the simulation, and print one JSON line per figure."""
 
 import os
-import sys
 
 # With Hypothesis's plugin Trio sorts every batch of tasks; the reference is to be Trio as it ships. A world is the
 # same either way.
@@ -11,9 +10,10 @@ import attrs
 import click
 import msgspec
 
+from scripts.bench_command import run_command
 from scripts.bench_lines import Effort
 from scripts.bench_measurements import MEASUREMENTS, SIMLOOP_VARIABLE
-from simulator.errors import InputError, WavetankError
+from simulator.errors import InputError
 
 EPILOG = f"""
 \b
@@ -60,20 +60,5 @@ def bench(names: tuple[str, ...], listing: bool, repeat: int | None, scale: floa
             print(msgspec.json.encode(attrs.asdict(line)).decode(), flush=True)
 
 
-def main() -> None:
-    """Run the command; whatever is the user's or the environment's fault is one sentence and exit code 2."""
-    try:
-        bench(prog_name="scripts/bench", standalone_mode=False)
-    except WavetankError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        print("bench: interrupted.", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(bench, "scripts/bench")

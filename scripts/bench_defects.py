@@ -1,7 +1,6 @@
 """`scripts/bench defects`: how soon each planted defect is found, and how small its failure becomes."""
 
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
@@ -12,8 +11,9 @@ import click
 
 from models.defects import DEFECTS, Defect
 from models.system import system
+from scripts.bench_command import run_command
 from simulator.campaign import Budget, Campaign
-from simulator.errors import InputError, WavetankError
+from simulator.errors import InputError
 from simulator.story import tell
 from simulator.trace import Broken, Trace, write_trace
 
@@ -118,20 +118,5 @@ def bench(names: tuple[str, ...], seeds: int, max_time: float, keep: Path | None
     return 0 if complete else 1
 
 
-def main() -> None:
-    """Run the command; whatever is the user's or the environment's fault is one sentence and exit code 2."""
-    try:
-        sys.exit(bench(prog_name="scripts/bench defects", standalone_mode=False))
-    except WavetankError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        print("bench: interrupted.", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(bench, "scripts/bench defects")

@@ -26,7 +26,7 @@ __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
 
 RUNS_DEFAULT = 150
 STEPS_DEFAULT = 30
-SHRINK_BUDGET_S = 10.0
+SHRINK_BUDGET_S = 20.0
 TRIES_MIN = 20
 """How many invocations of an operation must have failed before wavetank says that it cannot succeed."""
 

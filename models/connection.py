@@ -12,6 +12,7 @@ from models.config import PlatformConfig
 from models.ledger import Ledger, LedgerUnavailableError, OverloadedError
 from models.protocol import (
     Ack,
+    AgentEvent,
     Cancel,
     Cancelling,
     ErrorFrame,
@@ -118,12 +119,9 @@ class UserConnection:
         """Send a frame; a peer that does not take it in time is dropped. Raises ConnectionClosed."""
         sent = False
         try:
-            async with self._turn:
-                with trio.move_on_after(self._config.send_timeout_s):
-                    await self._socket.send_message(encode(frame))
-                    sent = True
-                if self._config.has("slow-consumer-holds-all"):
-                    await self._socket.ping()
+            with trio.move_on_after(self._config.send_timeout_s):
+                await self._socket.send_message(encode(frame))
+                sent = True
             if not sent:
                 # Told first: dropping the connection ends who reads from it, and that may cancel us before we do.
                 log.info("slow_consumer_dropped", connection=self._number, user=self.user)
@@ -236,7 +234,7 @@ class UserConnection:
                     after = await self._catch_up(after)
                     continue
                 for each in news.events:
-                    await self._send(each)
+                    await self._pass_on(each)
                     event = each.id
                 after = await self._push_replies(news, after)
         except ConnectionClosed:
@@ -249,7 +247,7 @@ class UserConnection:
         for reply in news.replies:
             if reply.seq > after + 1:
                 return await self._catch_up(after)
-            await self._send(reply)
+            await self._pass_on(reply)
             after = reply.seq
         return after
 
@@ -257,11 +255,17 @@ class UserConnection:
         """Send what the ledger has after a number, or, without the ledger, the streams; return the last one sent."""
         missed = await self._missed(after)
         for reply in missed:
-            await self._send(reply)
+            await self._pass_on(reply)
             after = reply.seq
         if missed:
             log.info("caught_up", user=self.user, connection=self._number, missed=len(missed))
         return after
+
+    async def _pass_on(self, frame: Reply | AgentEvent) -> None:
+        async with self._turn:
+            await self._send(frame)
+            if self._config.has("slow-consumer-holds-all"):
+                await self._answers_ping()
 
     async def _newest(self, after: int) -> int:
         """Return the number of the newest reply (only a planted defect asks)."""

@@ -118,7 +118,7 @@ class Analytics:
                 await trio.sleep(self._config.retry_s)
             else:
                 for event in events:
-                    log.info("analytics_buffered", event_id=event.event_id, message=event.message, user=event.user)
+                    log.info("analytics_buffered", **msgspec.structs.asdict(event))
                 self._trouble.set()
                 return
         # They may be in the buffer all the same, as the outcome of each attempt is unknown.
@@ -171,4 +171,4 @@ class Analytics:
 
 
 def _log_written(event: Event, *, path: str) -> None:
-    log.info("analytics_written", event_id=event.event_id, message=event.message, user=event.user, path=path)
+    log.info("analytics_written", **msgspec.structs.asdict(event), path=path)

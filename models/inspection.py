@@ -75,14 +75,23 @@ def _read_all() -> Script[list[list[Row]]]:
 
 
 async def inspect_redis(observe: Observe, host: str, port: int) -> None:
-    """Tell every session with its age, every cached answer, and how much is buffered."""
+    """Tell every session with its age, every cached answer, every entry of users' streams, and what is buffered."""
     async with Redis(host=host, port=port, decode_responses=True, verify_version=False) as redis:
-        for key in sorted([str(key) async for key in redis.scan_iter(match="session:*")]):
-            session = key.removeprefix("session:")
-            observe("session_key", session=session, user=await redis.get(key), ttl_s=await redis.ttl(key))
-        for key in sorted([str(key) async for key in redis.scan_iter(match="cache:*")]):
-            observe("cached", key=key, value=await redis.get(key))
-        observe("inspected", store="redis", buffered=await redis.llen(BUFFER))
+        for key in sorted([str(key) async for key in redis.scan_iter()]):
+            kind, _, name = key.partition(":")
+            match kind:
+                case "session":
+                    observe("session_key", session=name, user=await redis.get(key), ttl_s=await redis.ttl(key))
+                case "cache":
+                    observe("cached", key=key, value=await redis.get(key))
+                case "replies" | "events":
+                    for entry in await redis.xrange(key):
+                        body = entry.field_values["body"]
+                        observe("stream_entry", stream=kind, user=name, id=entry.identifier, body=body)
+        buffered = await redis.lrange(BUFFER, 0, -1)
+        for row in buffered:
+            observe("buffered_row", body=row)
+        observe("inspected", store="redis", buffered=len(buffered))
 
 
 async def inspect_clickhouse(observe: Observe, url: str) -> None:

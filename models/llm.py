@@ -12,6 +12,7 @@ from typing import Literal, Self
 import attrs
 import httpx
 import msgspec
+import structlog
 import trio
 
 __all__ = ["LLM", "ChatMessage", "LLMError", "LLMRefusedError", "LLMUnavailableError", "RateLimitedError"]
@@ -96,6 +97,7 @@ class _Failure(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion)
 _chunk = msgspec.json.Decoder(_Chunk)
 _failure = msgspec.json.Decoder(_Failure)
+log = structlog.get_logger()
 
 
 class LLM:
@@ -148,11 +150,14 @@ class LLM:
                 response, body = await self._post(request)
             if response.status_code != httpx.codes.OK:
                 raise self._error(response, body)
-            return _streamed(body) if self._stream else _whole(body)
+            answer = _streamed(body) if self._stream else _whole(body)
         except trio.TooSlowError as error:
             raise LLMUnavailableError(f"no whole answer within timeout_s={self._timeout_s:g}") from error
         except (httpx.HTTPError, *UNREADABLE) as error:
             raise LLMUnavailableError(f"{type(error).__name__}: {error}") from error
+        response_read = list(_events(body))[:-1] if self._stream else [body]
+        log.info("llm_exchanged", request=_plain(request), response=[_plain(each) for each in response_read])
+        return answer
 
     def _request(self, messages: Sequence[ChatMessage], user: str) -> bytes:
         request = {"model": self._model, "messages": messages, "user": user, "stream": self._stream}
@@ -182,6 +187,10 @@ class LLM:
         if response.is_client_error:
             return LLMRefusedError(words)
         return LLMUnavailableError(words)
+
+
+def _plain(document: bytes) -> object:
+    return msgspec.json.decode(document)
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -43,6 +43,8 @@ QUESTIONS = ("what is our uptime?", "who is on call?", "why is it slow?", "and t
 THREADS = (1, 2)
 NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
+ARRIVES_WITHIN_S = 3.0
+"""How long a message that its device has given up may be on its way, or about to be stored, all the same."""
 TRESPASSES = ("ended session", "claimed user", "proposed session")
 
 
@@ -232,7 +234,11 @@ class ChatSystem(System):
                 await self._connect(user)
 
     def pending(self, history: History) -> Iterable[str]:
-        """Name unanswered messages, undrained analytics and a breaker that is not closed."""
+        """Name messages under way or unanswered, undrained analytics and a breaker that is not closed."""
+        arrived = {event.data["message"] for event in history.observed("message_accepted")}
+        for sent in history.observed("message_sent"):
+            if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
+                yield f"{sent.data['message']} may still arrive"
         answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
         for accepted in history.observed("message_accepted"):
             if accepted.data["message"] not in answered:

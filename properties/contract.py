@@ -1,6 +1,7 @@
 """Contract: what is sent and stored is as the protocol's public description (asyncapi.json) says, and in that order.
 
-Read from the document, not restated here: the schemas of frames and rows, and the order of an agent's events.
+Read from the document, not restated here: the schemas of frames and of what services say to each other, and the order
+of an agent's events.
 Not judged: events that were lost, and whether what a reply says is right.
 """
 
@@ -8,7 +9,7 @@ import json
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any, TypeAlias
 
@@ -163,10 +164,10 @@ _QUICK: Mapping[str, tuple[tuple[str, ...], Callable[[Json, Json], Test]]] = {
 
 _DOCUMENT = load_document()
 _FRAMES = {name: Schema(_DOCUMENT, f"#/components/messages/{name}/payload") for name in messages_of(_DOCUMENT, "send")}
-_WORKFLOW = Schema(_DOCUMENT, "#/components/schemas/workflow")
-_ROW = {
-    name: Schema(_DOCUMENT, f"#/components/schemas/analytics_row/properties/{name}")
-    for name in resolve(_DOCUMENT, "#/components/schemas/analytics_row/properties")
+_SERVICES = {
+    # What travels as a text is described by the document that the text is.
+    name: Schema(_DOCUMENT, schema["x-content"]["$ref"] if "x-content" in schema else f"#/components/schemas/{name}")
+    for name, schema in resolve(_DOCUMENT, "#/components/schemas").items()
 }
 _INITIAL: str = _DOCUMENT["x-order"]["initial"]
 _STATES: Mapping[str, Mapping[str, str]] = _DOCUMENT["x-order"]["states"]
@@ -353,27 +354,66 @@ def _is_explained(history: Reading, user: str, *, until_s: float) -> bool:
     return False
 
 
-# What is stored
+# What services say to each other, and what is stored
 
 
-def _stored(history: Reading) -> Violation | None:
-    """Look at what the stores held when all was quiet."""
-    for event in history.observed("stored_message"):
-        complaint = _WORKFLOW.complaint(event.data["workflow"])
-        if complaint is not None:
-            said = f"the workflow of {event.data['message']} is stored as none: {complaint}"
-            return Violation(said, site="stored workflow")
-    for event in history.observed("stored_reply"):
-        body = {"type": "reply", **{name: value for name, value in event.data.items() if name != "user"}}
-        complaint = _FRAMES["reply"].complaint(body)
-        if complaint is not None:
-            return Violation(f"the reply to {event.data['to']} is stored as none: {complaint}", site="stored reply")
-    for event in history.observed("row"):
-        for name, schema in _ROW.items():
-            complaint = schema.complaint(event.data[name]) if name in event.data else None
+def _of_services(history: Reading) -> Violation | None:
+    """Look at what the platform exchanged with the LLM, ClickHouse and Redis, and at what the stores held at the end."""
+    for event in history.observed(*_WORDED):
+        for schema, document in _WORDED[event.name](event.data):
+            complaint = _SERVICES[schema].complaint(document)
             if complaint is not None:
-                return Violation(f"an analytics row has a wrong {name}: {complaint}", site="row")
+                return Violation(f"{event.name} at {event.at_s:.3f} s tells of no {schema}: {complaint}", site=event.name)
     return None
+
+
+def _llm(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    request, response = data["request"], data["response"]
+    yield "chat_completion_request", request
+    is_streamed = isinstance(request, dict) and request.get("stream")
+    for document in response if isinstance(response, list) else ():
+        yield "chat_completion_chunk" if is_streamed else "chat_completion", document
+
+
+def _written(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    yield "analytics_row", {name: value for name, value in data.items() if name != "path"}
+
+
+def _buffered(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    yield "buffered_row", _decoded(data["body"])
+
+
+def _entry(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    yield "reply_body" if data["stream"] == "replies" else "event_body", _decoded(data["body"])
+
+
+def _message(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    yield "workflow", data["workflow"]
+
+
+def _reply(data: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    yield "reply_body", {"type": "reply", **{name: value for name, value in data.items() if name != "user"}}
+
+
+def _decoded(body: Value) -> Value:
+    """Return the JSON document that a text is; a text that is none is judged as it is."""
+    try:
+        document: Value = json.loads(str(body))
+    except ValueError:
+        return body
+    return document
+
+
+_WORDED: Mapping[str, Callable[[Mapping[str, Value]], Iterator[tuple[str, Value]]]] = {
+    "llm_exchanged": _llm,
+    "analytics_written": _written,
+    "analytics_buffered": _written,
+    "buffered_row": _buffered,
+    "stream_entry": _entry,
+    "stored_message": _message,
+    "stored_reply": _reply,
+}
+"""Of each observation, the documents that it tells of, each with the name of its schema."""
 
 
 def _user(event: Event) -> str:
@@ -386,7 +426,7 @@ def _is_end_of_process(event: Event) -> bool:
 
 def check_contract(history: Reading) -> Violation | None:
     """Compare everything that was sent or stored with the document."""
-    for check in (_frames, _order, _events, _malformed, _stored):
+    for check in (_frames, _order, _events, _malformed, _of_services):
         violation = check(history)
         if violation is not None:
             return violation

@@ -96,6 +96,11 @@ class History:
         """The hash of everything recorded so far, 32 hexadecimal digits."""
         return self._chain.hexdigest()
 
+    @property
+    def now_s(self) -> float:
+        """The present moment, in seconds since the run began."""
+        return self._now()
+
     def record(
         self,
         kind: Kind,

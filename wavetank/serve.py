@@ -153,9 +153,16 @@ async def _serve(config: PlatformConfig, opened: Opened, roles: tuple[str, ...])
 
 
 async def _stop_on_signal(stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+    """End in good order at SIGTERM, and at once at SIGINT.
+
+    An interrupt is raised here, and cancels everything else. By Python's own way it would be raised in the middle of
+    whatever runs, and not every library bears that.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        async for _ in signals:
+        async for number in signals:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
             stopping.set()
 
 

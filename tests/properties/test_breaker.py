@@ -94,6 +94,12 @@ def test_breaker_is_broken_when_it_never_recloses() -> None:
     )
 
 
+def test_a_breaker_may_open_when_all_is_quiet() -> None:
+    """A connection that broke in the storm is found broken when it is next used, which may be then."""
+    made = failed(failed(Made(), 1, 2).mark("heal", "quiet"), 3)
+    holds(moved(made, "closed", "open"), BREAKER)
+
+
 @pytest.mark.parametrize(("kind", "phase"), [("crash", "begin"), ("vanish", "begin"), ("terminate", "end")])
 def test_a_breaker_begins_anew_with_its_process(kind: str, phase: str) -> None:
     """It lives in memory; the new process's breaker is closed, and its calls are numbered anew."""

@@ -588,17 +588,37 @@ def test_a_fault_before_explains_a_missing_answer() -> None:
     assert violation(late)[1] == "malformed"
 
 
+REQUEST: dict[str, Value] = SCHEMAS["chat_completion_request"]["examples"][0]
+CHUNKS: list[Value] = SCHEMAS["chat_completion_chunk"]["examples"]
+ROW: dict[str, Value] = SCHEMAS["analytics_row"]["examples"][0]
+
+
 @pytest.mark.parametrize(
-    ("name", "data", "site"),
+    ("name", "well", "badly"),
     [
-        ("stored_message", {"message": "alice-1", "workflow": {"nobody": []}}, "stored workflow"),
-        ("stored_message", {"message": "alice-1", "workflow": {}}, "stored workflow"),
-        ("stored_reply", {"user": "alice", "seq": 0, "to": "alice-1"}, "stored reply"),
-        ("row", {"event_id": "e", "user": "alice", "message": 7}, "row"),
+        ("stored_message", {"workflow": {"triage": []}}, {"workflow": {"nobody": []}}),
+        ("stored_message", {"workflow": {"triage": []}}, {"workflow": {}}),
+        ("stored_reply", {"user": "alice", "to": "a", "seq": 1, "status": "done", "text": "", "nodes": {}}, {"seq": 0}),
+        ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"request": {**REQUEST, "user": None}}),
+        ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"response": SCHEMAS["chat_completion"]["examples"]}),
+        ("analytics_written", {**ROW, "path": "drain"}, {"at": "yesterday"}),
+        ("analytics_buffered", ROW, {"more": "1"}),
+        ("buffered_row", {"body": json.dumps(ROW)}, {"body": "alice"}),
+        (
+            "stream_entry",
+            {"stream": "replies", "body": SCHEMAS["reply_body"]["examples"][0]},
+            {"body": SCHEMAS["event_body"]["examples"][0]},
+        ),
+        (
+            "stream_entry",
+            {"stream": "events", "body": SCHEMAS["event_body"]["examples"][0]},
+            {"body": SCHEMAS["reply_body"]["examples"][0]},
+        ),
     ],
 )
-def test_what_is_stored_and_not_as_described_is_a_violation(name: str, data: dict[str, Value], site: str) -> None:
-    """Whoever reads it later cannot."""
-    said, found = violation(Told().observe("observer", name, **data))
-    assert len(said.split()) > 5
-    assert found == site
+def test_services_say_and_store_what_is_described(name: str, well: dict[str, Value], badly: dict[str, Value]) -> None:
+    """Whoever reads it cannot otherwise."""
+    assert Told().observe("agents", name, **well).judged().outcome is Outcome.HOLDS
+    said, site = violation(Told().observe("agents", name, **{**well, **badly}))
+    assert said.startswith(f"{name} at 0.100 s tells of no ")
+    assert site == name

@@ -119,6 +119,18 @@ DEFECTS: tuple[Defect, ...] = (
         "a service knocked down again by everybody who waited for it",
     ),
     Defect(
+        "first-failure-opens",
+        "breaker",
+        "A breaker opens at the first failure, not after several in a row.",
+        "a threshold set for a test and left there",
+    ),
+    Defect(
+        "failed-probe-closes",
+        "breaker",
+        "A half-open breaker closes when its probe has ended, whatever came of it.",
+        "a health check that took any end for a good one",
+    ),
+    Defect(
         "refusals-count-as-failures",
         "breaker",
         "A request that the LLM refuses as wrong counts as a failure of the LLM.",

@@ -27,12 +27,12 @@ SLACK_S = 0.5
 NO_FAILURES = (
     "ClickHouseRefusedError",
     "ConflictError",
+    "DatabaseBusyError",
     "DatabaseError",
     "LLMRefusedError",
     "RateLimitedError",
-    "ResponseError",
 )
-"""Errors by which a dependency shows that it is well: the mistake is the caller's."""
+"""Errors that say nothing against a dependency: the mistake is the caller's, or the lack is ours."""
 EVENTS = ("breaker_moved", "breaker_admitted", "breaker_result", "breaker_refused")
 
 

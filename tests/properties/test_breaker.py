@@ -196,7 +196,7 @@ def test_breaker_is_broken_when_it_refuses_whom_it_should_take_for_its_probe() -
     assert site(quiet(refused(half_open(), "half-open")), BREAKER) == "refuses"
 
 
-@pytest.mark.parametrize("error", ["LLMRefusedError", "ClickHouseRefusedError", "ResponseError", "DatabaseError"])
+@pytest.mark.parametrize("error", ["LLMRefusedError", "ClickHouseRefusedError", "DatabaseBusyError", "DatabaseError"])
 def test_breaker_is_broken_when_refusals_count(error: str) -> None:
     """Who refuses is well."""
     assert site(quiet(failed(Made(), 1, error=error)), BREAKER) == "counts"

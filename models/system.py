@@ -189,7 +189,7 @@ class ChatSystem(System):
         user.memory["ended"] = (session, token)
         return str(session)
 
-    @operation(when=is_connected, how=st.sampled_from(TRIED), sentence="{user} tries to trespass ({how})")
+    @operation(when=is_connected, weight=2, how=st.sampled_from(TRIED), sentence="{user} tries to trespass ({how})")
     async def trespass(self, user: User, how: str) -> str:
         """Connect once more in a way that must be refused, and say what came of it."""
         others = [name for name in ("alice", "bob") if name != user.name]

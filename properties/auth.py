@@ -3,7 +3,7 @@
 What shows each breach: anything but a refusal that reaches a device which nobody has welcomed (`uninvited`), a
 connection whose token has expired and was not renewed in time (`expired`), or one of a session that was ended (`ended
 session`); a session that is back in the store after its end (`revived`); a welcome that gives another user's name,
-session or token, or that an expired token was enough for; a trespass that is not refused.
+session or token, or that an expired token was enough for; a trespass that is not refused (`... welcomed`).
 
 An ended session is served for a moment, until every gateway has heard of its end; and by a gateway that cannot hear
 of it, until its connection's token expires. What a gateway is just storing it stores to the end, and says so. The
@@ -235,7 +235,7 @@ def _welcomed(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
         began = next((each.invoked for each in attempts if each.user == user and _is_open_at(each, event)), event)
         if _is_trespass(how, event, frame, began, history, evidence):
             answer = "was welcomed" if frame["type"] == "welcome" else f"received a frame of type {frame['type']}"
-            yield Violation(f"{user} {answer} at {event.at_s:.3f} s {BY.get(how, how)}", how)
+            yield Violation(f"{user} {answer} at {event.at_s:.3f} s {BY.get(how, how)}", f"{how} welcomed")
 
 
 def _is_trespass(

@@ -22,6 +22,7 @@ from models.protocol import (
     encode,
 )
 from models.tokens import InvalidTokenError, claimed_by, issue_login, issue_token, verify, without_signature
+from models.trespass import TRESPASSES, Trespasser
 from tests.platform.stage import GATEWAYS, SECRET, Services, exchange, hear, login, raw_connection, staged, until
 
 PUSHED_WITHIN_S = 0.3
@@ -61,6 +62,30 @@ def test_a_hello_that_proves_too_little_is_refused_and_told_nothing(
             await stage.wait_for("refused", reason=refusal.code)
             assert not stage.happened("session_begun")
             assert await session_keys(services) == []
+
+    trio.run(main)
+
+
+def test_every_trespass_is_refused(services: Services) -> None:
+    """Whatever a user may have got hold of."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS) as stage:
+            own, bobs = welcomed(await stage.say(login("alice"))), welcomed(await stage.say(login("bob")))
+            ended = welcomed(await stage.say(login("alice"), Logout()))
+            alice = Trespasser(
+                user="alice",
+                other="bob",
+                secret=SECRET,
+                token=own.token,
+                ended=(ended.session, ended.token),
+                expired=issue_token("alice", own.session, SECRET, lifetime_s=0),
+                others_session=bobs.session,
+            )
+            for how in TRESPASSES:
+                attempt = alice.attempt(how)
+                assert attempt.how == how
+                assert await stage.say(attempt.frame) == [EXPIRED if how == "expired token" else UNAUTHORISED]
 
     trio.run(main)
 

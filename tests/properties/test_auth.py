@@ -196,7 +196,7 @@ def test_auth_is_broken_by_every_trespass_that_is_welcomed(how: str) -> None:
     session = "s1" if how == "ended session" else "mine"
     said, where = evidence(trespass(made.wait(TOKEN_S), how, session, session, token=token("alice", "s2")), AUTH)
     assert said == f"alice was welcomed at 13.100 s {BY[how]}"
-    assert where == how
+    assert where == f"{how} welcomed"
 
 
 def test_auth_is_broken_by_any_answer_to_a_trespass_but_a_refusal() -> None:
@@ -206,7 +206,7 @@ def test_auth_is_broken_by_any_answer_to_a_trespass_but_a_refusal() -> None:
     made.observe("user:alice", "trespassed", how="no hello", session="", frame={"type": "token", "token": "..."})
     assert evidence(made, AUTH) == (
         "alice received a frame of type token at 0.200 s without having said who they are",
-        "no hello",
+        "no hello welcomed",
     )
 
 

@@ -125,7 +125,7 @@ def test_isolation_is_broken_by_a_question_that_another_has_asked() -> None:
 def test_isolation_is_not_broken_by_what_only_looks_alike() -> None:
     """A part of a word is no mark; what the LLM mixes up is its own mistake; and a trespass is judged by auth."""
     made = Made().ask("alice-1", text="data").ask("bob-1")
-    made.agent("bob-1", "data2", "agent_started")
+    made.agent("bob-1", "data2", "agent_started").welcome("alice", "s1").welcome("bob", "s1")
     response: Value = [{"content": "triage for alice/1"}]
     made.observe("agents", "llm_exchanged", request={"user": "bob"}, response=response)
     made.observe("user:bob", "trespassed", how="stolen session", session="alice/1", frame={"type": "error"})

@@ -41,6 +41,12 @@ DEFECTS: tuple[Defect, ...] = (
         "a model provider that mixed up conversations, and nobody who noticed",
     ),
     Defect(
+        "context-logged",
+        "isolation",
+        "When an agent has finished, the log tells the question and the context of whoever was worked for last.",
+        "a debug line about the request at hand, written when that is another",
+    ),
+    Defect(
         "resume-skips-missed",
         "delivery",
         "A resumed connection starts at the newest reply, so the replies it missed are skipped.",
@@ -195,6 +201,18 @@ DEFECTS: tuple[Defect, ...] = (
         "auth",
         "A connection is the user's whom its hello names, whoever its token proves.",
         "an identifier from the request trusted over the one from the token",
+    ),
+    Defect(
+        "expired-token-believed",
+        "auth",
+        "When a connection begins, nobody looks whether its token has expired.",
+        "a verifier that was told to check the signature only",
+    ),
+    Defect(
+        "signature-not-checked",
+        "auth",
+        "A token is read, and believed, without a look at who signed it.",
+        "a call of decode where verify was meant",
     ),
     Defect(
         "completed-before-tool",

@@ -1,5 +1,6 @@
 """Assembles the platform into a `System`: the one module that knows both the platform and the simulator."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -45,6 +46,7 @@ NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
 ARRIVES_WITHIN_S = 3.0
 """How long a message that its device has given up may be on its way, or about to be stored, all the same."""
+TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 TRESPASSES = ("ended session", "claimed user", "proposed session")
 
 
@@ -377,6 +379,9 @@ def _new_client(user: User) -> ChatClient:
         if isinstance(frame, Welcome):
             user.memory["session"] = frame.session
 
+    def on_unreadable(text: str) -> None:
+        user.observe("frame_unreadable", text=TOKEN.sub(r'\1"..."', text))
+
     def on_state(state: str) -> None:
         user.observe("client_state", state=state)
         if state == "connected":
@@ -393,6 +398,7 @@ def _new_client(user: User) -> ChatClient:
         port=GATEWAY_PORT,
         on_frame=on_frame,
         on_state=on_state,
+        on_unreadable=on_unreadable,
     )
 
 

@@ -2,7 +2,7 @@
 
 import enum
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -263,12 +263,12 @@ class ChatClient:
             case AgentEvent():
                 self.last_event = frame.id
             case Ack():
-                self._decide(frame.id, Outcome.OK)
+                self._decide([frame.id], Outcome.OK)
             case Cancelling():
-                self._decide(f"cancel {frame.id}", Outcome.OK)
+                self._decide([f"cancel {frame.id}"], Outcome.OK)
             case ErrorFrame():
-                for key in (frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])):
-                    self._decide(key, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
+                keys = [frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])]
+                self._decide(keys, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
                 self._note_end(frame.code)
         self._on_frame(frame)
 
@@ -284,11 +284,13 @@ class ChatClient:
         if code in ("unauthorised", "expired"):
             self.token = None
 
-    def _decide(self, key: str, outcome: Outcome, code: str = "") -> None:
-        pending = self._waiting.get(key)
-        if pending is not None:
-            pending.outcome, pending.code = outcome, code
-            pending.decided.set()
+    def _decide(self, keys: Sequence[str], outcome: Outcome, code: str = "") -> None:
+        """Decide the first of these that waits, and no other: answers come in the order of what they answer."""
+        for pending in (self._waiting[key] for key in keys if key in self._waiting):
+            if not pending.decided.is_set():
+                pending.outcome, pending.code = outcome, code
+                pending.decided.set()
+                return
 
     async def _watch(self, socket: WebSocketConnection) -> None:
         """Refresh the token in time; drop the connection when the gateway is silent for too long, or has closed it."""

@@ -1,10 +1,10 @@
 """Malformed frames: each is refused as bad_request, and ends no connection.
 
-Not judged: what is sent within `UNSETTLED_S` of something that may itself have ended the connection or held it up.
+Not judged: what is sent shortly after something that may itself have ended the connection or held it up.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from properties.exchange import user_of
 from properties.latency import LATENCY_S_MAX, latency_s_of
@@ -14,13 +14,14 @@ from simulator.property import Violation
 
 __all__ = ["check_malformed"]
 
-UNSETTLED_S = 15.0
-"""How long after a fault, a log-out or a stall a connection may still end because of it: a token's life and some."""
+UNNOTICED_S = 8.0
+"""How long after a fault a connection may still end because of it: a ping comes every 5 s, and has 2 s to be answered."""
+UNSETTLED_S: Mapping[str, float] = {"stall": 15.0, "redis": 15.0, "log_out": 3.0, "leave": 3.0}
+"""And after what else: without Redis no token is refreshed, and who does not read for 9 s is missed after that."""
 STAYS_OPEN_S = 1.0
 """For how long after a refusal the connection is watched."""
 CONCERNED = ("gateway-a", "gateway-b", "redis", "postgres")
 """Whoever a connection depends on, beside its user."""
-UNSETTLING = ("leave", "log_out", "stall")
 
 
 def check_malformed(history: Reading) -> Iterator[Violation]:
@@ -42,7 +43,7 @@ def check_malformed(history: Reading) -> Iterator[Violation]:
 def _judged(history: Reading) -> Iterator[Operation]:
     """Yield what was sent and answered, or not, when nothing else can have made a difference."""
     storm = Storm.of(history)
-    unsettling = [each for each in history.events if each.kind is Kind.INVOKE and each.name in UNSETTLING]
+    acts = [each for each in history.events if each.kind is Kind.INVOKE and each.name in UNSETTLED_S]
     answered: dict[str, float] = defaultdict(float)  # per user, the event at which the last one was answered
     for sent in history.operations("send_malformed"):
         end, waited = sent.completed, sent.invoked.index < answered[sent.user]
@@ -50,21 +51,23 @@ def _judged(history: Reading) -> Iterator[Operation]:
         # An answer does not say to which frame it is, so a device sends one at a time, and no second one meanwhile.
         if end is None or sent.failed or waited:
             continue
-        if not _is_explained(storm, unsettling, sent.user, sent.invoked.at_s, end.at_s + STAYS_OPEN_S):
+        if not _is_explained(storm, acts, sent.user, sent.invoked.at_s, end.at_s + STAYS_OPEN_S):
             yield sent
 
 
-def _is_explained(storm: Storm, unsettling: list[Event], user: str, from_s: float, to_s: float) -> bool:
+def _is_explained(storm: Storm, acts: Sequence[Event], user: str, from_s: float, to_s: float) -> bool:
     """Whether something else may have ended a user's connection, or held up what comes on it."""
 
     def is_on_the_way(each: Disturbance) -> bool:
-        return each.is_among(*CONCERNED, f"user:{user}")
+        lasts_s = UNSETTLED_S["redis"] if each.touches("redis") else UNNOTICED_S
+        return each.is_among(*CONCERNED, f"user:{user}") and each.ended_s >= from_s - lasts_s
 
-    # A device that does not read may hold up others', too: that is for another promise to find.
-    by_users = (each for each in unsettling if from_s - UNSETTLED_S <= each.at_s <= to_s)
-    return bool(storm.during(from_s - UNSETTLED_S, to_s, is_on_the_way)) or any(
-        each.name == "stall" or user_of(each) == user for each in by_users
-    )
+    def is_by_users(act: Event) -> bool:
+        # A device that does not read may hold up others', too: that is for another promise to find.
+        is_near = from_s - UNSETTLED_S[act.name] <= act.at_s <= to_s
+        return is_near and (act.name == "stall" or user_of(act) == user)
+
+    return bool(storm.during(0.0, to_s, is_on_the_way)) or any(map(is_by_users, acts))
 
 
 def _is_closed_by(lost: Event, sent: Operation) -> bool:

@@ -15,7 +15,7 @@ from simulator.property import Violation
 __all__ = ["check_malformed"]
 
 UNNOTICED_S = 8.0
-"""How long after a fault a connection may still end because of it: a ping comes every 5 s, and has 2 s to be answered."""
+"""How long after a fault a connection may still end because of it: pings come every 5 s, with 2 s for the answer."""
 UNSETTLED_S: Mapping[str, float] = {"stall": 15.0, "redis": 15.0, "log_out": 3.0, "leave": 3.0}
 """And after what else: without Redis no token is refreshed, and who does not read for 9 s is missed after that."""
 STAYS_OPEN_S = 1.0

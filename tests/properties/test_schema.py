@@ -210,7 +210,9 @@ IDS = st.builds(lambda major, minor: f"{major}-{minor}", st.integers(0, 10**19 -
 DRAWN: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
     Hello: {"last_seen": st.integers(0, 2**53), "last_event": st.none() | IDS},
     Message: {
-        **dict.fromkeys(("id", "text", "context"), st.text(st.characters(exclude_characters="\0"))),
+        **dict.fromkeys(
+            ("id", "text", "context"), st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=64)
+        ),
         "workflow": st.dictionaries(NODES, st.just(()), min_size=1, max_size=NODES_MAX),
     },
     Welcome: {"session": st.text(min_size=1), "token": st.text(min_size=1)},

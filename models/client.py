@@ -2,7 +2,7 @@
 
 import enum
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -59,7 +59,8 @@ class ChatClient:
 
     `on_frame` is told every frame that arrives, duplicates included; `on_state` is told `connected` (after
     the welcome), `disconnected`, and when `run` has returned of itself `ended` (somebody ended the session) or
-    `refused` (the login is invalid).
+    `refused` (the login is invalid). `on_unreadable` is told the text of what is no frame of the protocol; the
+    connection ends with it.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ChatClient:
         port: int,
         on_frame: Callable[[ServerFrame], None],
         on_state: Callable[[str], None],
+        on_unreadable: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.user = user
         self.last_seen = 0
@@ -84,6 +86,7 @@ class ChatClient:
         self._port = port
         self._on_frame = on_frame
         self._on_state = on_state
+        self._on_unreadable = on_unreadable
         self._jitter = random.Random(user)
         self._refresh_at_s = 0.0
         self._refresh_every_s = 0.0
@@ -213,7 +216,7 @@ class ChatClient:
             last_event=self.last_event,
         )
         await self._send(socket, encode(hello))
-        frame = decode_server(await socket.get_message())
+        frame = await self._receive(socket)
         self._note(frame)
         return isinstance(frame, Welcome)
 
@@ -236,9 +239,18 @@ class ChatClient:
             while trio.current_time() < self._reads_from_s:
                 await trio.sleep_until(self._reads_from_s)
             try:
-                self._note(decode_server(await socket.get_message()))
+                self._note(await self._receive(socket))
             except (ConnectionClosed, InvalidFrameError):
                 return
+
+    async def _receive(self, socket: WebSocketConnection) -> ServerFrame:
+        """Return the next frame. Raises InvalidFrameError, for which the connection is of no use any more."""
+        text = await socket.get_message()
+        try:
+            return decode_server(text)
+        except InvalidFrameError:
+            self._on_unreadable(text if isinstance(text, str) else repr(text))
+            raise
 
     def _note(self, frame: ServerFrame) -> None:
         match frame:
@@ -251,12 +263,12 @@ class ChatClient:
             case AgentEvent():
                 self.last_event = frame.id
             case Ack():
-                self._decide(frame.id, Outcome.OK)
+                self._decide([frame.id], Outcome.OK)
             case Cancelling():
-                self._decide(f"cancel {frame.id}", Outcome.OK)
+                self._decide([f"cancel {frame.id}"], Outcome.OK)
             case ErrorFrame():
-                for key in (frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])):
-                    self._decide(key, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
+                keys = [frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])]
+                self._decide(keys, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
                 self._note_end(frame.code)
         self._on_frame(frame)
 
@@ -272,11 +284,13 @@ class ChatClient:
         if code in ("unauthorised", "expired"):
             self.token = None
 
-    def _decide(self, key: str, outcome: Outcome, code: str = "") -> None:
-        pending = self._waiting.get(key)
-        if pending is not None:
-            pending.outcome, pending.code = outcome, code
-            pending.decided.set()
+    def _decide(self, keys: Sequence[str], outcome: Outcome, code: str = "") -> None:
+        """Decide the first of these that waits, and no other: answers come in the order of what they answer."""
+        for pending in (self._waiting[key] for key in keys if key in self._waiting):
+            if not pending.decided.is_set():
+                pending.outcome, pending.code = outcome, code
+                pending.decided.set()
+                return
 
     async def _watch(self, socket: WebSocketConnection) -> None:
         """Refresh the token in time; drop the connection when the gateway is silent for too long, or has closed it."""

@@ -69,6 +69,7 @@ class UserConnection:
         self._expires_at_s = 0.0
         self._reading = trio.CancelScope()  # replaced with every wait for a frame
         self._reason = ""
+        self._is_logged_out = False
 
     @property
     def session(self) -> str | None:
@@ -100,9 +101,14 @@ class UserConnection:
                 # In the body, and never cancelled while it stores something: whatever ends the connection lets a
                 # message that is just being stored be stored to the end.
                 await self._read_frames()
+                is_told = bool(self._reason) and self._config.has("farewell-before-the-rest")
+                if is_told:
+                    await self._send(ErrorFrame(code=self._reason))
+                    await trio.sleep(self._config.send_timeout_s)
                 nursery.cancel_scope.cancel()
             if self._reason:
-                await self._send(ErrorFrame(code=self._reason))
+                if not is_told:
+                    await self._send(ErrorFrame(code=self._reason))
                 with trio.move_on_after(self._config.send_timeout_s):
                     await self._socket.aclose()
         except ConnectionClosed:
@@ -188,6 +194,9 @@ class UserConnection:
         else:
             log.info("message_accepted", user=self.user, message=message.id)
             self._on_work()
+            if len(message.workflow) > 1 and self._config.has("ack-with-more-fields"):
+                await self._socket.send_message(encode(Ack(id=message.id)).replace("}", ',"agents":2}'))
+                return
             if not self._config.has("ack-before-store"):
                 await self._send(Ack(id=message.id))
 
@@ -217,7 +226,9 @@ class UserConnection:
         except StoreUnavailableError:
             await self._send(ErrorFrame(code="unavailable"))
         else:
+            self._is_logged_out = True
             await self._send(LoggedOut())
+            self.retire("unauthorised")
 
     # What is the user's
 
@@ -273,7 +284,8 @@ class UserConnection:
         if self._reason:
             await trio.sleep_forever()  # until what is just being stored is, and the connection ends
         async with self._turn:
-            await self._send(frame)
+            if not self._is_logged_out:
+                await self._send(frame)
             if self._config.has("slow-consumer-holds-all"):
                 await self._answers_ping()
 

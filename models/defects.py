@@ -227,6 +227,18 @@ DEFECTS: tuple[Defect, ...] = (
         "an exception handler around the wrong lines",
     ),
     Defect(
+        "ack-with-more-fields",
+        "contract",
+        "The acknowledgement of a question to several agents has a field that the protocol does not know.",
+        "a field added on one side",
+    ),
+    Defect(
+        "farewell-before-the-rest",
+        "contract",
+        "A connection is told why it ends, and then what is still on its way.",
+        "a close that is announced before the queue is empty",
+    ),
+    Defect(
         "cache-is-mandatory",
         "degradation",
         "A message is answered only once the cache has said whether it knows the answer.",
@@ -255,6 +267,12 @@ DEFECTS: tuple[Defect, ...] = (
         "resources",
         "A cancelled message keeps its place among the user's open ones.",
         "a counter decremented on the happy path",
+    ),
+    Defect(
+        "subscription-outlives-connection",
+        "resources",
+        "When a connection ends, the gateway goes on waiting for news of its user.",
+        "a subscription without an owner",
     ),
     Defect(
         "work-not-announced",

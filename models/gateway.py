@@ -11,7 +11,7 @@ from models.admission import Admission, RefusedError
 from models.config import PlatformConfig
 from models.connection import UserConnection
 from models.ledger import Ledger
-from models.protocol import ErrorFrame, Hello, InvalidFrameError, decode_client, encode
+from models.protocol import SEQUENCE_MAX, ErrorFrame, Hello, InvalidFrameError, decode_client, encode
 from models.sessions import Sessions
 from models.store import STREAM_START, StoreUnavailableError
 from models.streams import Streams
@@ -49,6 +49,7 @@ class Gateway:
         listeners = await trio.open_tcp_listeners(self._config.listen_port, host=self._config.listen_host)
         port: int = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
+            self._background = nursery
             for task in (self._announce_forever, self._watch_revocations):
                 nursery.start_soon(task)
             async with trio.open_nursery() as connections:
@@ -113,6 +114,8 @@ class Gateway:
                 raise RefusedError("going_away")
             log.info("connection_opened", connection=number, user=grant.user, session=grant.session)
             await connection.run(last_seen=hello.last_seen, last_event=hello.last_event)
+            if self._config.has("subscription-outlives-connection"):
+                self._background.start_soon(self._wait_forgotten, grant.user)
         except RefusedError as refusal:
             log.info("refused", reason=refusal.code)
             with trio.move_on_after(self._config.send_timeout_s):
@@ -153,6 +156,14 @@ class Gateway:
             for connection in list(self._connections.values()):
                 if connection.session in ended and not self._config.has("revocation-not-pushed"):
                     connection.retire("unauthorised")
+
+    async def _wait_forgotten(self, user: str) -> None:
+        """Go on waiting for the news of a user who is gone (only a planted defect does that)."""
+        while True:
+            try:
+                await self._streams.wait_news(user, after_seq=SEQUENCE_MAX, after_event=f"{SEQUENCE_MAX}-0")
+            except StoreUnavailableError:
+                await trio.sleep(self._config.retry_s)
 
 
 async def _receive_hello(socket: WebSocketConnection) -> Hello:

@@ -11,6 +11,7 @@ import msgspec
 
 __all__ = [
     "CHAT",
+    "SEQUENCE_MAX",
     "Ack",
     "AgentEvent",
     "Cancel",

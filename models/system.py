@@ -1,5 +1,6 @@
 """Assembles the platform into a `System`: the one module that knows both the platform and the simulator."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -53,6 +54,7 @@ EXPIRED_FOR_S = 0.5
 """How long ago a token must have expired to be tried as one that has."""
 TRIED = ("ended session", *TRESPASSES)
 """One twice as often: it needs a session that was ended, and another way is tried while there is none."""
+TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
 def is_known(user: User) -> bool:
@@ -405,6 +407,9 @@ def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
         if isinstance(frame, Welcome):
             user.memory["session"] = sessions[user.name] = frame.session
 
+    def on_unreadable(text: str) -> None:
+        user.observe("frame_unreadable", text=TOKEN.sub(r'\1"..."', text))
+
     def on_state(state: str) -> None:
         user.observe("client_state", state=state)
         if state == "connected":
@@ -421,6 +426,7 @@ def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
         port=GATEWAY_PORT,
         on_frame=on_frame,
         on_state=on_state,
+        on_unreadable=on_unreadable,
     )
 
 

@@ -1,10 +1,11 @@
 """Fallback: the analytics of every answered message arrive exactly once, also while ClickHouse is away.
 
-Lost may be only what a process that died had neither written nor buffered yet, and what it says that it gave up. A
-process that is told to end is no excuse, as long as it was well and could write: to ClickHouse, or else to Redis.
+Lost may be only what a process that died had neither written nor buffered yet, and what it gave up when it could write
+neither to ClickHouse nor to Redis. A process that is told to end is no excuse, as long as it was well and could write.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 
@@ -15,7 +16,7 @@ from simulator.property import Expectation, Property, Unknown, Violation
 __all__ = ["FALLBACK"]
 
 CALM_BEFORE_S = 10.0
-"""How long before a termination the agents, and one of the places they write to, must have been well."""
+"""How long the agents, and one of the places they write to, must have been well for everything to be written."""
 ENOUGH_S = 1.5
 ENOUGH_WITHOUT_CLICKHOUSE_S = 2.5
 """How long a process needs to write what it has begun. Without ClickHouse two requests of it time out before."""
@@ -32,7 +33,11 @@ def check_fallback(history: Reading) -> Violation | Unknown | None:
     for message, count in sorted(rows.items()):
         if count > 1:
             return Violation(f"the analytics of {message} are there {count} times", "twice")
+    if not history.observed(*NEWS) and not rows:
+        return Unknown("no message was answered")
     account = _account(history)
+    if account.given_up:
+        return account.given_up[0]
     for message, what in account.due().items():
         if not rows[message]:
             return Violation(f"the analytics of {message} {what} and are gone", "lost")
@@ -44,7 +49,6 @@ def check_fallback(history: Reading) -> Violation | Unknown | None:
 def _account(history: Reading) -> "_Account":
     """Return what was said of the analytics until all was quiet."""
     account, quiet_s = _Account(Storm.of(history)), history.marked_at("quiet")
-    history.observed(*NEWS)
     for event in history.events:
         if quiet_s is not None and event.at_s >= quiet_s:
             break  # what comes now the look into the stores may have missed
@@ -63,6 +67,7 @@ class _Account:
     open: dict[str, float] = attrs.field(factory=dict)  # answered, not yet written or buffered: since when
     owed: dict[str, str] = attrs.field(factory=dict)
     buffered: dict[str, float] = attrs.field(factory=dict)  # and not yet written: since when
+    given_up: list[Violation] = attrs.field(factory=list)
 
     def due(self) -> dict[str, str]:
         """Return the messages whose analytics must be there, each with the reason."""
@@ -80,7 +85,9 @@ class _Account:
             self.buffered.setdefault(message, event.at_s)
         elif event.name == "analytics_written":
             self.buffered.pop(message, None)
-        if event.name != "analytics_lost":
+        if event.name == "analytics_lost":
+            self._give_up(message, event.at_s)
+        else:
             self.owed[message] = f"were {event.name.removeprefix('analytics_')} at {event.at_s:.3f} s"
 
     def strike(self, fault: Event) -> None:
@@ -97,20 +104,32 @@ class _Account:
         """Whether a process that is told to end now can write everything."""
         (ending, *_) = (each for each in self.storm.disturbances if each.kind == "terminate" and each.began_s == at_s)
 
-        # The agents themselves, and where they write: the buffer only matters while ClickHouse is away.
-        without_clickhouse = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, _is_of_clickhouse)
+        others = [each for each in self._before(at_s, ending.ended_s) if each is not ending]
+        enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if any(map(_is_of_clickhouse, others)) else ENOUGH_S
+        return not _hinder(others) and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
 
-        def is_other(each: Disturbance) -> bool:
-            hinders = each.places == ("agents",) or (bool(without_clickhouse) and each.touches("redis"))
-            return each is not ending and hinders
+    def _give_up(self, message: str, at_s: float) -> None:
+        """Take in that the analytics of a message were given up: after that nobody owes them, if there was a reason."""
+        if not _hinder(self._before(at_s, at_s)):
+            said = f"the analytics of {message} were given up at {at_s:.3f} s"
+            self.given_up.append(Violation(f"{said}, and for {CALM_BEFORE_S:g} s they could have been written", "lost"))
 
-        others = self.storm.during(at_s - CALM_BEFORE_S, ending.ended_s, is_other)
-        enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if without_clickhouse else ENOUGH_S
-        return not others and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
+    def _before(self, from_s: float, to_s: float) -> list[Disturbance]:
+        return self.storm.during(from_s - CALM_BEFORE_S, to_s)
+
+
+def _hinder(disturbances: Sequence[Disturbance]) -> bool:
+    """Whether these keep the agents from writing: they struck them, or both of the places where they write."""
+    is_away = [any(map(test, disturbances)) for test in (_is_of_clickhouse, _is_of_redis)]
+    return all(is_away) or any(each.places == ("agents",) for each in disturbances)
 
 
 def _is_of_clickhouse(each: Disturbance) -> bool:
     return each.touches("clickhouse")
+
+
+def _is_of_redis(each: Disturbance) -> bool:
+    return each.touches("redis") and each.is_among("redis", "agents")
 
 
 def _unanswered(history: Reading, rows: Counter[str]) -> Violation | None:

@@ -1,4 +1,4 @@
-"""Resources: when all is quiet, what was taken is given back: places, connections, sessions, the buffer.
+"""Resources: when all is quiet, what was taken is given back: places, connections, sessions, buffer, tasks, sockets.
 
 Each part is judged only where nothing has just been disturbed: a gateway notices by its pings that a peer is gone,
 and a row that is written is removed from the buffer a moment later.
@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from properties.exchange import user_of
+from properties.holdings import check_holdings, sockets_of_users
 from properties.storm import Storm, ends_life
-from simulator.history import Event, Kind, Reading
+from simulator.history import Event, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["RESOURCES"]
@@ -19,7 +20,8 @@ SETTLED_S = 12.0
 BUFFER_SETTLED_S = 4.0
 NO_END = -1
 OPEN_STATES = ("accepted", "cancelling")
-GATEWAYS = ("gateway-a", "gateway-b")
+SUBJECTS = ("stored_user", "session_key", "connection_opened", "holdings")
+"""What is judged by itself; the buffer is, once anything was in it."""
 BUFFERED = ("analytics_buffered", "analytics_written", "analytics_lost")
 
 
@@ -29,12 +31,15 @@ def check_resources(history: Reading) -> Violation | Unknown | None:
     inspected = {event.data["store"]: event for event in history.observed("inspected")}
     if quiet_s is None or "postgres" not in inspected or "redis" not in inspected:
         return Unknown("the stores were not inspected when all was quiet")
+    if not history.observed(*SUBJECTS, *BUFFERED):
+        return Unknown("nothing was taken")
     storm = Storm.of(history)
     for finding in (
         _places(history, quiet_s),
         _sessions(history, storm),
         _connections(history, storm, quiet_s),
         _buffer(history, storm, quiet_s, inspected["redis"]),
+        check_holdings(history),
     ):
         violation = next(finding, None)
         if violation is not None:
@@ -75,12 +80,15 @@ def _connections(history: Reading, storm: Storm, quiet_s: float) -> Iterator[Vio
     connected, disturbed_s = _connected(history)
     if storm.during(quiet_s - SETTLED_S, quiet_s):
         return
-    for user, places in sorted(_held(history).items()):
-        if disturbed_s[user] < quiet_s - SETTLED_S and len(places) > connected[user]:
-            here = ", ".join(places)
-            yield Violation(
-                f"{user} has {connected[user]} connections and the gateways hold {len(places)} ({here})", "connection"
-            )
+    held, sockets = _held(history), sockets_of_users(history)
+    for user in sorted({*held, *sockets}):
+        if disturbed_s[user] >= quiet_s - SETTLED_S:
+            continue
+        has, places = f"{user} has {connected[user]} connections and the gateways", held.get(user, [])
+        if len(places) > connected[user]:
+            yield Violation(f"{has} hold {len(places)} ({', '.join(places)})", "connection")
+        elif sockets[user] > connected[user]:
+            yield Violation(f"{has} have {sockets[user]} sockets open to them", "socket")
 
 
 def _connected(history: Reading) -> tuple[Counter[str], defaultdict[str, float]]:
@@ -101,7 +109,7 @@ def _held(history: Reading) -> dict[str, list[str]]:
     """Return which connections of each user the gateways have opened and not closed."""
     opened: dict[tuple[str, object], str] = {}
     for event in history.events:
-        if event.kind is Kind.FAULT and event.host in GATEWAYS and ends_life(event):
+        if ends_life(event):
             opened = {place: user for place, user in opened.items() if place[0] != event.host}
         elif event.name == "connection_opened":
             opened[event.host, event.data["connection"]] = str(event.data["user"])
@@ -125,5 +133,5 @@ RESOURCES = Property(
     "resources",
     Expectation.EVENTUALLY,
     check_resources,
-    "when all is quiet, places, connections, sessions and the buffer are given back",
+    "when all is quiet, places, connections, sessions, the buffer, tasks and sockets are given back",
 )

@@ -6,7 +6,7 @@ from typing import Self
 
 import attrs
 
-from simulator.history import Event, Reading
+from simulator.history import Event, Kind, Reading
 
 __all__ = ["ENDS_OF_LIFE", "Disturbance", "Storm", "ends_life"]
 
@@ -25,6 +25,10 @@ class Disturbance:
     def touches(self, *hosts: str) -> bool:
         """Whether it strikes one of these hosts, or a link of one."""
         return any(place in hosts for place in self.places)
+
+    def is_among(self, *hosts: str) -> bool:
+        """Whether it strikes one of these hosts, or a link between two of them, and nothing else."""
+        return all(place in hosts for place in self.places)
 
 
 def anything(_disturbance: Disturbance) -> bool:
@@ -78,5 +82,5 @@ def ends_life(event: Event) -> bool:
 
     A host that is told to end goes on until its work is done; what is certain to be new is what is launched after it.
     """
-    phase = event.data.get("phase")
+    phase = event.data.get("phase") if event.kind is Kind.FAULT else None
     return (event.name in ENDS_OF_LIFE and phase == "begin") or (event.name == "terminate" and phase == "end")

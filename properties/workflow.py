@@ -16,6 +16,8 @@ from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["WORKFLOW"]
 
+EXCUSED_S = 10.0
+"""For how long a disturbance excuses: an agent's tries, 6 s at most, a breaker's pause of 2 s, and the rest."""
 HAS_RESULT = ("completed", "degraded")
 ASKS: Mapping[str, str] = {"data": "clickhouse"}
 """Whom an agent of a kind depends on; all others ask the LLM."""
@@ -35,6 +37,21 @@ class _Run:
     effects: Counter[str] = attrs.field(factory=Counter)
     reply: Event | None = None  # as stored
 
+    def add(self, event: Event) -> None:
+        """Take what was told of it, or is stored."""
+        data = event.data
+        match event.name:
+            case "agent_event":
+                self.told.append(event)
+            case "reply_stored":
+                self.replied = self.replied or event
+            case "stored_result":
+                self.results[str(data["node"])] = (str(data["status"]), str(data["result"]))
+            case "stored_action":
+                self.effects[str(data["node"])] += 1
+            case "stored_reply":
+                self.reply = event
+
     def told_at(self, node: str, *names: str) -> float | None:
         """Return when a node's agent last told one of these."""
         told = [event.at_s for event in self.told if event.data["node"] == node and event.data["name"] in names]
@@ -43,11 +60,11 @@ class _Run:
 
 def check_workflow(history: Reading) -> Violation | Unknown | None:
     """Follow every run through what its agents told, and compare what is stored with the oracle."""
-    runs = _runs(history)
-    for run in runs.values():
-        violation = next(_order(run), None)
-        if violation is not None:
-            return violation
+    runs, strays = _runs(history)
+    for stray in (*strays, *(each for run in runs.values() for each in _order(run))):
+        return stray
+    if not any(run.told or run.replied or run.reply for run in runs.values()):
+        return Unknown("nothing was worked on")
     if not any(event.data["store"] == "postgres" for event in history.observed("inspected")):
         return Unknown("the ledger was not inspected")
     storm, late = Storm.of(history), _late(history)
@@ -59,25 +76,25 @@ def check_workflow(history: Reading) -> Violation | Unknown | None:
     return None
 
 
-def _runs(history: Reading) -> dict[str, _Run]:
+def _runs(history: Reading) -> tuple[dict[str, _Run], list[Violation]]:
+    """Return every run that was asked for, by its name, and what is of none, or of an agent that is not in it."""
     runs = {f"{exchange.user}:{exchange.message}": _run_of(exchange) for exchange in exchanges(history).values()}
-    for event in history.observed("agent_event", "reply_stored"):
-        run = runs.get(f"{event.data['user']}:{event.data['message']}")
-        if run is not None and event.name == "agent_event":
-            run.told.append(event)
-        elif run is not None and run.replied is None:
-            run.replied = event
-    for event in history.observed("stored_result", "stored_action"):
-        run = runs.get(str(event.data["run"]))
-        if run is not None and event.name == "stored_action":
-            run.effects[str(event.data["node"])] += 1
-        elif run is not None:
-            run.results[str(event.data["node"])] = (str(event.data["status"]), str(event.data["result"]))
-    for event in history.observed("stored_reply"):
-        run = runs.get(f"{event.data['user']}:{event.data['to']}")
-        if run is not None:
-            run.reply = event
-    return runs
+    strays = []
+    for event in history.observed("agent_event", "reply_stored", "stored_result", "stored_action", "stored_reply"):
+        name, node = _name_in(event), event.data.get("node")
+        told = f"{event.name} at {event.at_s:.3f} s is of "
+        if name not in runs:
+            strays.append(Violation(f"{told}run {name}, and nobody asked for that", "unknown run"))
+        elif node is not None and node not in runs[name].question.workflow:
+            strays.append(Violation(f"{told}{node} in run {name}, which has no such agent", "unknown node"))
+        else:
+            runs[name].add(event)
+    return runs, strays
+
+
+def _name_in(event: Event) -> str:
+    data = event.data
+    return str(data["run"]) if "run" in data else f"{data['user']}:{data['message' if 'message' in data else 'to']}"
 
 
 def _run_of(exchange: Exchange) -> _Run:
@@ -176,15 +193,17 @@ def _failed(run: _Run, node: str, reason: str, inputs: Sequence[str], storm: Sto
 
 
 def _excuse(run: _Run, node: str, how: str, name: str, storm: Storm) -> Iterator[Violation]:
-    """Who could not do all has an excuse: something struck, before, the agents or whom they asked."""
+    """Who could not do all has an excuse: shortly before, something struck the agents or whom they asked."""
     asked = ASKS.get(kind_of(node), "llm")
     at_s = run.told_at(node, name)
     # A process that crashed may not have told. Then it had an excuse.
-    if at_s is not None and not storm.struck_before(at_s, asked, "agents"):
-        yield Violation(
-            f"{node} of run {run.name} was {how} at {at_s:.3f} s, and nothing had happened to {asked} or the agents",
-            "excuse",
-        )
+    if at_s is None or storm.during(at_s - EXCUSED_S, at_s, lambda each: each.is_among(asked, "agents")):
+        return
+    yield Violation(
+        f"{node} of run {run.name} was {how} at {at_s:.3f} s, and for {EXCUSED_S:g} s nothing had happened to {asked} "
+        "or the agents",
+        "excuse",
+    )
 
 
 def _nodes(run: _Run, reply: Event) -> Iterator[Violation]:

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from simulator.errors import InputError
-from simulator.history import History, Kind
+from simulator.history import History, Kind, Value
 from simulator.plan import Plan, Setting, Step
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, Run, is_from_outside, judge
@@ -82,6 +82,7 @@ class SimulatedRun(Run):
         self.heal()
         self._wait_quiet()
         self.history.record(Kind.MARK, "", "quiet")
+        self._count_holdings()
         observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
         self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
         self.history.record(Kind.MARK, "", "end")
@@ -107,6 +108,13 @@ class SimulatedRun(Run):
                 return
             self.world.advance(poll_s)
             poll_s = min(2 * poll_s, QUIET_POLL_MAX_S)
+
+    def _count_holdings(self) -> None:
+        """Record how many tasks and open sockets the program of each host has that is up."""
+        for host in self.hosts:
+            if self.world.hosts[host.name].up:
+                sockets: dict[str, Value] = {**self.world.sockets_of(host.name)}
+                self.observe(host.name, "holdings", {"tasks": self.world.tasks_of(host.name), "sockets": sockets})
 
     async def _inspect(self, observer: Observer) -> None:
         """Everything is healed and quiet: a store that cannot be looked into now is a finding, not a mishap of ours."""

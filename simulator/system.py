@@ -181,7 +181,12 @@ class System:
         return ()
 
     async def inspect(self, observer: Observer) -> None:
-        """Record, from a host beside the system, what its stores hold when everything is quiet."""
+        """Record, from a host beside the system, what its stores hold when everything is quiet.
+
+        What its programs hold is recorded without that, in simulation: of each host that is up an observation
+        `holdings`, with the number of its `tasks` and of its open `sockets` by the host at their other end ("" for
+        those that listen or are not connected yet).
+        """
 
     # What follows is read by wavetank.
 

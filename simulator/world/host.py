@@ -4,12 +4,16 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from simulator.errors import SystemFailedError
 from simulator.fault import Trouble
+
+if TYPE_CHECKING:
+    from simulator.world.sockets import SimulatedSocket
 
 __all__ = ["Host", "Incarnation", "current_host", "describe", "host_of"]
 
@@ -41,6 +45,8 @@ class Incarnation:
     alive: bool = True
     told_to_end: bool = False
     nursery: trio.Nursery | None = None
+    sockets: "dict[SimulatedSocket, None]" = attrs.field(factory=dict)
+    """Those that are open, in the order in which they were made."""
 
     def adopt_task(self) -> None:
         """Make the running task, and the tasks it will start, belong to this host."""

@@ -30,6 +30,7 @@ class SimulatedSocket(trio.socket.SocketType):
         self._listener: Listener | None = None
         self._bound: tuple[str, int] | None = end.address if end is not None else None
         self._closed = False
+        owner.sockets[self] = None
 
     family = AddressFamily.AF_INET
     type = SocketKind.SOCK_STREAM
@@ -50,6 +51,11 @@ class SimulatedSocket(trio.socket.SocketType):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def peer(self) -> str:
+        """The host at the other end, or "" for a socket that listens or is not connected yet."""
+        return self._end.other.host if self._end is not None else ""
 
     # Addresses and options
 
@@ -200,6 +206,7 @@ class SimulatedSocket(trio.socket.SocketType):
         if self._closed:
             return
         self._closed = True
+        self._owner.sockets.pop(self, None)
         if self._listener is not None:
             self._network.close_listener(self._listener)
         if self._end is not None:

@@ -4,7 +4,7 @@ import gc
 import math
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, Self, TypeVar
 
@@ -264,6 +264,17 @@ class World:
     def waiting(self) -> list[str]:
         """Describe each task that is still there: its host, its name and the line it waits at."""
         return self._describe_tasks(dead_too=False)
+
+    def tasks_of(self, name: str) -> int:
+        """How many tasks a host's present program has."""
+        incarnation = self.hosts[name].incarnation
+        return sum(host_of(task) is incarnation for task in self._names.paths)
+
+    def sockets_of(self, name: str) -> dict[str, int]:
+        """How many sockets a host's present program has open, by the host at their other end ("" for none)."""
+        incarnation = self.hosts[name].incarnation
+        assert incarnation is not None
+        return dict(sorted(Counter(socket.peer for socket in incarnation.sockets).items()))
 
     def _describe_tasks(self, *, dead_too: bool) -> list[str]:
         lines = []

@@ -188,6 +188,20 @@ def test_a_client_that_refreshes_keeps_its_connection_beyond_the_first_token(ser
     trio.run(main)
 
 
+def test_after_a_log_out_a_connection_is_told_nothing_but_its_end(services: Services) -> None:
+    """The session is no more."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS) as stage, raw_connection(stage.port("gateway-a")) as socket:
+            assert isinstance(await exchange(socket, login("alice")), Welcome)
+            assert isinstance(await exchange(socket, Logout()), LoggedOut)
+            assert [await hear(socket)] == [UNAUTHORISED]
+            with pytest.raises(ConnectionClosed):
+                await hear(socket)
+
+    trio.run(main)
+
+
 def test_a_log_out_on_one_gateway_ends_the_connections_on_the_other(services: Services) -> None:
     """And nothing that the session ever proved is believed any more, on either."""
 

@@ -172,6 +172,10 @@ class Made:
             self.observe("observer", "inspected", store=store, buffered=0)
         return self
 
+    def holdings(self, host: str, tasks: int, **sockets: int) -> "Made":
+        """A host has tasks, and sockets open to others."""
+        return self.observe(host, "holdings", tasks=tasks, sockets=dict(sockets))
+
     def judged_by(self, promise: Property) -> Verdict:
         """Return what a promise says of it."""
         return promise.judge(self.history)

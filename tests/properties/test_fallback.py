@@ -12,11 +12,37 @@ def quiet(made: Made) -> Made:
 
 
 def test_fallback_holds_when_everything_arrived_once() -> None:
-    """Written, drained, and told to be lost."""
-    made = Made().replied("alice-1").replied("alice-2").replied("alice-3")
+    """Written, and drained."""
+    made = Made().replied("alice-1").replied("alice-2")
     made.analytics("buffered", "alice-1").analytics("drained", "alice-1").analytics("written", "alice-2")
-    made.analytics("lost", "alice-3")
     holds(quiet(made).row("alice-1").row("alice-2").inspected(), FALLBACK)
+
+
+def given_up(made: Made) -> Made:
+    return quiet(made.replied("alice-1").analytics("lost", "alice-1")).inspected()
+
+
+def test_fallback_is_broken_by_what_was_given_up_without_need() -> None:
+    """One of the places to write to was there, or both were for long."""
+    said, where = evidence(given_up(Made()), FALLBACK)
+    assert said == "the analytics of alice-1 were given up at 0.200 s, and for 10 s they could have been written"
+    assert where == "lost"
+    for host in ("clickhouse", "redis", "gateway-a", "llm"):
+        assert site(given_up(Made().fault("crash", host, for_s=5.0)), FALLBACK) == "lost"
+    elsewhere = Made().fault("crash", "clickhouse", for_s=5.0).fault("partition", "gateway-a", "redis", for_s=5.0)
+    assert site(given_up(elsewhere), FALLBACK) == "lost"
+    long_ago = Made().fault("crash", "clickhouse", for_s=5.0).fault("crash", "redis", for_s=5.0)
+    assert site(given_up(long_ago.wait(16.0)), FALLBACK) == "lost"
+
+
+def test_fallback_forgives_what_could_not_be_written() -> None:
+    """Both places were away, or out of the agents' reach."""
+    holds(given_up(Made().fault("crash", "clickhouse", for_s=5.0).fault("crash", "redis", for_s=5.0)), FALLBACK)
+    apart = (
+        Made().fault("partition", "agents", "clickhouse", for_s=5.0).fault("partition", "agents", "redis", for_s=5.0)
+    )
+    holds(given_up(apart.wait(12.0)), FALLBACK)
+    holds(given_up(Made().fault("freeze", "agents", for_s=5.0)), FALLBACK)
 
 
 @pytest.mark.parametrize("how", ["buffered", "written"])
@@ -92,3 +118,9 @@ def test_fallback_is_broken_by_what_left_the_buffer_and_was_never_written() -> N
     """That an insert of unknown outcome had brought it there before is luck."""
     made = Made().replied("alice-1").analytics("buffered", "alice-1").row("alice-1")
     assert site(quiet(made).inspected(), FALLBACK) == "not drained"
+
+
+def test_fallback_is_unknown_when_nothing_was_answered() -> None:
+    """A connection is no answer."""
+    verdict = quiet(Made().welcome("alice")).inspected().judged_by(FALLBACK)
+    assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "no message was answered")

@@ -80,3 +80,53 @@ def test_resources_are_unknown_until_the_stores_were_inspected() -> None:
     """And all was quiet."""
     assert outcome(quiet(Made()).inspected("redis"), RESOURCES) is Outcome.UNKNOWN
     assert outcome(Made().record(Kind.MARK, "", "heal").inspected(), RESOURCES) is Outcome.UNKNOWN
+
+
+def holding(tasks: int, host: str = "gateway-a", /, **sockets: int) -> Made:
+    """A run at whose end a program has so much."""
+    return quiet(Made()).holdings(host, tasks, **sockets).inspected()
+
+
+def test_resources_hold_when_tasks_and_sockets_are_explained() -> None:
+    """By what the program is, and by what it serves; a few may be just beginning."""
+    served = quiet(connected(Made()))
+    holds(
+        served.holdings("gateway-a", 8 + 1 + 3 * 2 + 4 + 4, redis=2, **{"": 1, "user:alice": 1}).inspected(), RESOURCES
+    )
+    holds(holding(11 + 3 * 3 + 4, "agents", redis=3, postgres=8, clickhouse=2, llm=20), RESOURCES)
+    holds(holding(1000, "redis", agents=1000), RESOURCES)
+
+
+def test_resources_are_broken_by_tasks_that_nothing_explains() -> None:
+    """One day there are too many."""
+    assert evidence(holding(22, redis=2, **{"": 1, "user:alice": 0}), RESOURCES) == (
+        "gateway-a has 22 tasks when all is quiet, and 15 are explained: 8 of its own, and those of 2 connections to "
+        "Redis and 0 to users",
+        "task",
+    )
+    assert site(holding(11 + 3 + 5, "agents", redis=1), RESOURCES) == "task"
+
+
+def test_resources_are_broken_by_sockets_that_nobody_needs() -> None:
+    """More than a pool may have, or than there were connections to serve."""
+    assert evidence(holding(11, "agents", postgres=9), RESOURCES) == (
+        "agents has 9 sockets open to postgres, and may have 8",
+        "socket",
+    )
+    assert site(holding(8 + 3 * 13, redis=13), RESOURCES) == "socket"
+    holds(quiet(connected(Made())).holdings("gateway-a", 8 + 3 * 14, redis=14).inspected(), RESOURCES)
+    ended = connected(Made()).fault("crash", "gateway-a").fault("crash", "gateway-a", phase="end")
+    assert site(quiet(ended).holdings("gateway-a", 8 + 3 * 14, redis=14).inspected(), RESOURCES) == "socket"
+
+
+def test_resources_are_broken_by_a_socket_of_a_user_who_is_gone() -> None:
+    """The connection was closed, and the socket was not."""
+    gone = connected(Made()).observe("gateway-a", "connection_closed", connection=1).disconnected("alice")
+    said, where = evidence(quiet(gone).holdings("gateway-a", 9, **{"user:alice": 1}).inspected(), RESOURCES)
+    assert (said, where) == ("alice has 0 connections and the gateways have 1 sockets open to them", "socket")
+
+
+def test_resources_are_unknown_when_nothing_was_taken() -> None:
+    """That the stores were looked into is not enough."""
+    verdict = quiet(Made().welcome("alice")).inspected().judged_by(RESOURCES)
+    assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "nothing was taken")

@@ -159,6 +159,40 @@ def test_workflow_wants_an_excuse_for_a_degraded_answer() -> None:
     assert site(degraded(Made()), WORKFLOW) == "excuse"
 
 
+def test_workflow_takes_no_disturbance_of_long_ago_or_elsewhere_for_an_excuse() -> None:
+    """After 10 s everything is as it was."""
+    assert site(partial(Made().fault("llm-slow", "llm", for_s=5.0).wait(15.0), "timed out"), WORKFLOW) == "excuse"
+    assert site(partial(Made().fault("partition", "agents", "redis"), "timed out"), WORKFLOW) == "excuse"
+    holds(partial(Made().fault("llm-slow", "llm", for_s=5.0).wait(13.0), "timed out"), WORKFLOW)
+
+
+@pytest.mark.parametrize(
+    ("stray", "says", "where"),
+    [
+        (Made().agent("alice-1", "triage", "agent_started"), "agent_event at 0.1", "unknown run"),
+        (Made().replied("alice-1"), "reply_stored at 0.1", "unknown run"),
+        (Made().result("alice-1", "triage", "why?"), "stored_result at 0.1", "unknown run"),
+        (Made().action("alice-1", "action-2"), "stored_action at 0.1", "unknown run"),
+        (Made().stored_reply("alice-1"), "stored_reply at 0.1", "unknown run"),
+        (asked().agent("alice-1", "report", "agent_started"), "agent_event at 0.4", "unknown node"),
+        (worked().result("alice-1", "report", "why?"), "stored_result at 0.", "unknown node"),
+        (worked().action("alice-1", "action-3"), "stored_action at 0.", "unknown node"),
+    ],
+)
+def test_workflow_is_broken_by_what_nobody_asked_for(stray: Made, says: str, where: str) -> None:
+    """A run without a message, or an agent that is not in its workflow."""
+    said, found = evidence(inspected(stray), WORKFLOW)
+    assert said.startswith(says)
+    assert "of run alice:alice-1, and nobody asked" in said or "in run alice:alice-1, which has no such agent" in said
+    assert found == where
+
+
+def test_workflow_is_unknown_when_nothing_was_worked_on() -> None:
+    """A connection is no question."""
+    verdict = inspected(Made().welcome("alice").mark("heal", "quiet")).judged_by(WORKFLOW)
+    assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "nothing was worked on")
+
+
 def test_workflow_does_not_judge_a_run_that_was_under_way_when_the_ledger_was_read() -> None:
     """Its reply may be stored after its results were read."""
     made = asked().mark("quiet").replied("alice-1").stored_reply("alice-1", **ANSWER)

@@ -135,6 +135,15 @@ def test_whatever_is_logged_becomes_an_observation() -> None:
     assert not results[0].violated
 
 
+def test_what_the_programs_have_when_all_is_quiet_is_recorded() -> None:
+    """Of hosts that are up."""
+    result = run(Quiet(), Do("act", 0, {}))
+    (holdings,) = result.history.observed("holdings")
+    assert (holdings.host, holdings.data["sockets"]) == ("server", {})
+    assert int(str(holdings.data["tasks"])) >= 1
+    assert holdings.at_s == result.history.marked_at("quiet")
+
+
 def test_a_store_that_cannot_be_inspected_is_a_violation() -> None:
     """Everything is healed by then. To raise would lose the failure that broke the store."""
     result = run(Uninspectable(), Do("act", 0))

@@ -553,3 +553,24 @@ def test_echo_works_through_many_crashes():
         world.advance(1)
         assert world.network.count_connections() == 0
         assert len(world.waiting()) < 6
+
+
+def test_what_a_program_has_is_counted() -> None:
+    """Its tasks, and its open sockets by who is at their other end; what ended or was closed is not counted."""
+    with world_with() as world:
+        world.advance(0.1)
+        before = world.tasks_of("server")
+        assert world.sockets_of("server") == {"": 1}
+        assert world.sockets_of("c0") == {}
+        peer = Peer(world)
+        assert world.tasks_of("server") > before
+        assert world.sockets_of("server") == {"": 1, "c0": 1}
+        assert world.sockets_of("c0") == {"server": 1}
+        peer.stream.socket.close()
+        world.advance(0.1)
+        assert world.tasks_of("server") == before
+        assert (world.sockets_of("server"), world.sockets_of("c0")) == ({"": 1}, {})
+        world.crash("server")
+        world.restart("server")
+        world.advance(0.1)
+        assert world.sockets_of("server") == {"": 1}

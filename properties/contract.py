@@ -363,9 +363,7 @@ def _of_services(history: Reading) -> Violation | None:
         for schema, document in _WORDED[event.name](event.data):
             complaint = _SERVICES[schema].complaint(document)
             if complaint is not None:
-                return Violation(
-                    f"{event.name} at {event.at_s:.3f} s tells of no {schema}: {complaint}", site=event.name
-                )
+                return Violation(f"{event.name} at {event.at_s:.3f} s tells of no {schema}: {complaint}", site=event.name)
     return None
 
 

@@ -29,6 +29,11 @@ class Exchange:
     reply: Event | None = None
 
     @property
+    def is_to_one_agent(self) -> bool:
+        """Whether it is a plain question, and no workflow."""
+        return self.sent.data["workflow"] == {"triage": []}
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the user was told that the message is durable and will be answered."""
         return self.told is not None and self.told.data["type"] == "ack"

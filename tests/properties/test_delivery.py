@@ -79,7 +79,7 @@ def test_delivery_is_unknown_before_quiet() -> None:
 
 
 def test_delivery_of_what_was_acknowledged_after_the_device_had_given_up() -> None:
-    """The acknowledgement counts, not whether anybody still waited for it; so does what the agents found by themselves."""
+    """It counts, whether anybody still waited for it or not; so does what the agents found by themselves."""
     late = Made().ask("alice-1", Kind.INFO).frame("alice", "ack", id="alice-1")
     assert site(late.mark("heal", "quiet"), DELIVERY) == "missing"
     found = Made().ask("alice-1", Kind.INFO).observe("agents", "run_started", user="alice", message="alice-1")

@@ -1,16 +1,18 @@
 """Exchanges: each message that a user sent, what the user was told about it, and the reply that came."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import attrs
 
 from simulator.history import Event, Operation, Reading
 
-__all__ = ["ASKING", "Exchange", "exchanges", "user_of"]
+__all__ = ["ASKING", "Exchange", "exchanges", "has_all_places", "user_of"]
 
 ASKING = ("ask", "run_workflow")
 REFUSALS = ("bad_request", "overloaded", "try_later")
 """After these nothing is stored. After `unavailable` nobody knows."""
+OPEN_MESSAGES_MAX = 8
 
 
 @attrs.define
@@ -85,6 +87,12 @@ def exchanges(history: Reading) -> dict[str, Exchange]:
         if exchange is not None:
             exchange.operation = operation
     return found
+
+
+def has_all_places(before: Iterable[Exchange], at_s: float) -> bool:
+    """Whether a user who had sent these had as many messages open at a moment as they may."""
+    waiting = (each for each in before if not each.refused and (each.reply is None or each.reply.at_s >= at_s))
+    return sum(1 for _ in waiting) >= OPEN_MESSAGES_MAX
 
 
 def user_of(event: Event) -> str:

@@ -66,6 +66,11 @@ class Interludes:
         """Whether a user was at one at some moment of a span."""
         return any(began_s <= to_s and ended_s >= from_s for began_s, ended_s in self.spans.get(user, ()))
 
+    def next_s(self, user: str, from_s: float) -> float:
+        """Return when a user was at one for the first time, from a moment on; inf if never."""
+        begun = (max(began_s, from_s) for began_s, ended_s in self.spans.get(user, ()) if ended_s >= from_s)
+        return min(begun, default=inf)
+
     def time_s(self, user: str, from_s: float, to_s: float) -> float:
         """Return how much of a span a user was at them, each counted on its own."""
         return sum(max(0.0, min(ended, to_s) - max(began, from_s)) for began, ended in self.spans.get(user, ()))

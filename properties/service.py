@@ -7,7 +7,7 @@ exceeded. Everybody's log-ins, log-outs and questions count, and their connectio
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
-from properties.exchange import Exchange, exchanges, user_of
+from properties.exchange import Exchange, exchanges, has_all_places, user_of
 from properties.presence import Connection, Interludes, connections
 from simulator.history import Event, Operation, Reading, Value
 from simulator.property import Violation
@@ -16,7 +16,6 @@ __all__ = ["LATENCY_S_MAX", "SERVED", "latency_s_of", "struck_s_of", "unserved"]
 
 LATENCY_S_MAX = 0.005
 """Above it the platform's own time limits may be exceeded, by a hundred messages one after another."""
-OPEN_MESSAGES_MAX = 8
 TOLD_WITHIN_S = 3.0
 """As long as a device waits to be welcomed, or told what became of a message."""
 SLACK_S = 1.0
@@ -74,7 +73,7 @@ def _refused(
         if frame.data["type"] != "error":
             continue
         code, message = str(frame.data["code"]), str(frame.data.get("id"))
-        if message in sent and code == "overloaded" and _open(sent, message) >= OPEN_MESSAGES_MAX:
+        if message in sent and code == "overloaded" and _has_all_places(sent, message):
             continue
         explaining = EXPLAINING.get(code, ()) if message not in sent or code == "too_late" else ()
         since_s = welcomed_s.get(user, 0.0) - SLACK_S
@@ -83,16 +82,10 @@ def _refused(
             yield Violation(f"{user} was told {code}{about} at {frame.at_s:.3f} s although all was well", "refused")
 
 
-def _open(sent: Mapping[str, Exchange], message: str) -> int:
-    """Return how many messages the user was waiting for when they sent one."""
+def _has_all_places(sent: Mapping[str, Exchange], message: str) -> bool:
     this = sent[message]
-    return sum(
-        each.user == this.user
-        and each.sent.index < this.sent.index
-        and not each.refused
-        and (each.reply is None or each.reply.index > this.sent.index)
-        for each in sent.values()
-    )
+    before = (each for each in sent.values() if each.user == this.user and each.sent.index < this.sent.index)
+    return has_all_places(before, this.sent.at_s)
 
 
 def _cut_off(

@@ -600,11 +600,7 @@ ROW: dict[str, Value] = SCHEMAS["analytics_row"]["examples"][0]
         ("stored_message", {"workflow": {"triage": []}}, {"workflow": {}}),
         ("stored_reply", {"user": "alice", "to": "a", "seq": 1, "status": "done", "text": "", "nodes": {}}, {"seq": 0}),
         ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"request": {**REQUEST, "user": None}}),
-        (
-            "llm_exchanged",
-            {"request": REQUEST, "response": CHUNKS},
-            {"response": SCHEMAS["chat_completion"]["examples"]},
-        ),
+        ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"response": SCHEMAS["chat_completion"]["examples"]}),
         ("analytics_written", {**ROW, "path": "drain"}, {"at": "yesterday"}),
         ("analytics_buffered", ROW, {"more": "1"}),
         ("buffered_row", {"body": json.dumps(ROW)}, {"body": "alice"}),

@@ -6,6 +6,7 @@ its result, in one transaction.
 """
 
 import hashlib
+import re
 from collections.abc import AsyncIterable, Callable
 from functools import partial
 from typing import NoReturn
@@ -37,6 +38,9 @@ FIND_FACT = "SELECT value FROM facts FINAL WHERE name = '{name}' FORMAT TabSepar
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 1.0
 RETRY_AFTER_S_MAX = 2.0
+"""A service that wants more rest than that is done without for now."""
+ECHO = "Begin your answer with the next line, word for word."
+"""What every LLM is told, so that an answer to another conversation is recognised: see `_is_to`."""
 
 # Retries are events of ours; stamina would log them with times of a clock that is not the platform's.
 stamina.instrumentation.set_on_retry_hooks(())
@@ -61,6 +65,11 @@ class Task:
 def _system(task: Task) -> str:
     """Word who is asked: the agent's kind, and the conversation, which every answer then names."""
     return f"{kind_of(task.node)} for {task.message.context}"
+
+
+def _is_to(system: str, answer: str) -> bool:
+    """Say whether an answer names its conversation: not only the beginning of its name, which may be another's."""
+    return re.search(rf"(?<!\S){re.escape(system)}(?!\S)", answer) is not None
 
 
 def digest(inputs: tuple[str, ...]) -> str:
@@ -88,6 +97,7 @@ class Agents:
         self._events = events
         self._config = config
         self._has_facts = False
+        self._rests_until_s = 0.0  # before that the LLM does not want to be asked
         self._latest: Task | None = None  # read by planted defects only
 
     async def perform(self, task: Task) -> NodeOutcome:
@@ -162,15 +172,20 @@ class Agents:
 
     async def _ask(self, user: str, system: str, task: Task) -> str:
         async def complete() -> str:
-            answer = await self._llm.complete(
-                [ChatMessage("system", system), ChatMessage("user", task.question)], user=user
-            )
-            if system not in answer and not self._config.has("answer-not-checked"):
-                # Every prompt names its conversation and every answer must: this one belongs to another.
+            prompt = [ChatMessage("system", ECHO), ChatMessage("system", system), ChatMessage("user", task.question)]
+            answer = await self._llm.complete(prompt, user=user)
+            if not _is_to(system, answer) and not self._config.has("answer-not-checked"):
                 raise LLMUnavailableError("the answer is not to this conversation")
             return answer
 
-        return await self._llm_breaker.call(complete, counts=self._llm_failed)
+        rest_s = self._rests_until_s - trio.current_time()
+        if rest_s > 0:
+            raise RateLimitedError("still limited", retry_after_s=rest_s)
+        try:
+            return await self._llm_breaker.call(complete, counts=self._llm_failed)
+        except RateLimitedError as error:
+            self._rests_until_s = trio.current_time() + (error.retry_after_s or 0.0)
+            raise
 
     def _llm_failed(self, error: Exception) -> bool:
         """A refusal is our mistake, and who limits our rate is well."""
@@ -211,7 +226,7 @@ class Agents:
     def _attempts(self, error: type[Exception]) -> AsyncIterable[stamina.Attempt]:
         def backoff(raised: Exception) -> bool | float:
             if isinstance(raised, RateLimitedError) and raised.retry_after_s is not None:
-                return min(raised.retry_after_s, RETRY_AFTER_S_MAX)
+                return raised.retry_after_s if raised.retry_after_s <= RETRY_AFTER_S_MAX else False
             return isinstance(raised, error)
 
         return stamina.retry_context(

@@ -113,15 +113,17 @@ class Analytics:
         rows = [msgspec.json.encode(event).decode() for event in events]
         for _ in range(self._config.buffer_tries):
             try:
-                await self._buffer.add(rows)
+                is_added = await self._buffer.add(rows)
             except StoreUnavailableError:
                 await trio.sleep(self._config.retry_s)
             else:
+                if not is_added:
+                    break
                 for event in events:
                     log.info("analytics_buffered", **msgspec.structs.asdict(event))
                 self._trouble.set()
                 return
-        # They may be in the buffer all the same, as the outcome of each attempt is unknown.
+        # It is full; or they may be in it all the same, as the outcome of each attempt is unknown.
         self._trouble.set()
         for event in events:
             log.info("analytics_lost", event_id=event.event_id, message=event.message)

@@ -18,9 +18,12 @@ class Buffer:
         self._config = config
         self._counted = 0  # for a planted defect only
 
-    async def add(self, rows: Sequence[str]) -> None:
-        """Append rows."""
+    async def add(self, rows: Sequence[str]) -> bool:
+        """Append rows, unless the buffer is full; say whether they are in it."""
+        if await self._store.ask(lambda client: client.llen(BUFFER)) + len(rows) > self._config.buffer_rows_max:
+            return False
         await self._store.ask(lambda client: client.rpush(BUFFER, rows))
+        return True
 
     async def oldest(self, count: int) -> list[str]:
         """Return the oldest rows and leave them there; a negative count means all."""

@@ -58,6 +58,8 @@ class PlatformConfig:
     drain_interval_s: float = 0.5
     drain_batch: int = 100
     buffer_tries: int = 5
+    buffer_rows_max: int = 100_000
+    """How many analytics rows Redis is asked to hold. The others are lost, as nobody was promised them."""
     analytics_linger_s: float = 0.3
     """How long an analytics event may wait for others that are inserted with it."""
     analytics_concurrency: int = 4

@@ -1,5 +1,6 @@
 """One user's connection: reads what they send, pushes what is theirs, and ends when it must."""
 
+import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -9,7 +10,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from models.admission import Grant
 from models.config import PlatformConfig
-from models.ledger import Ledger, LedgerUnavailableError, OverloadedError
+from models.ledger import REPLIES_MAX, Ledger, LedgerUnavailableError, OverloadedError
 from models.protocol import (
     Ack,
     AgentEvent,
@@ -230,13 +231,16 @@ class UserConnection:
                     news = await self._streams.wait_news(self.user, after_seq=after, after_event=event)
                 except StoreUnavailableError as error:
                     log.info("push_without_streams", user=self.user, error=str(error))
-                    await trio.sleep(self._config.retry_s)
+                    # Every connection is here now, and they must not all ask the ledger at once, or often.
+                    await trio.sleep(self._config.poll_s * random.uniform(0.5, 1.0))
                     after = await self._catch_up(after)
                     continue
                 for each in news.events:
                     await self._pass_on(each)
                     event = each.id
-                after = await self._push_replies(news, after)
+                before, after = after, await self._push_replies(news, after)
+                if news.replies and after == before:
+                    await trio.sleep(self._config.retry_s)  # a gap that nobody can fill yet
         except ConnectionClosed:
             return
 
@@ -253,12 +257,13 @@ class UserConnection:
 
     async def _catch_up(self, after: int) -> int:
         """Send what the ledger has after a number, or, without the ledger, the streams; return the last one sent."""
-        missed = await self._missed(after)
-        for reply in missed:
-            await self._pass_on(reply)
-            after = reply.seq
-        if missed:
+        while missed := await self._missed(after):
+            for reply in missed:
+                await self._pass_on(reply)
             log.info("caught_up", user=self.user, connection=self._number, missed=len(missed))
+            after = missed[-1].seq
+            if len(missed) < REPLIES_MAX:
+                break
         return after
 
     async def _pass_on(self, frame: Reply | AgentEvent) -> None:

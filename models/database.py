@@ -12,6 +12,7 @@ import attrs
 __all__ = [
     "ConflictError",
     "Database",
+    "DatabaseBusyError",
     "DatabaseError",
     "DatabaseUnavailableError",
     "OutcomeUnknownError",
@@ -53,6 +54,10 @@ class ConflictError(DatabaseError):
 
 class DatabaseUnavailableError(Exception):
     """PostgreSQL is away or did not answer in time, before the commit was asked for: nothing was committed."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """All sessions that we allow ourselves were taken for too long. It says nothing of PostgreSQL."""
 
 
 class OutcomeUnknownError(DatabaseUnavailableError):

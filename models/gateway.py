@@ -35,6 +35,8 @@ class Gateway:
         self._admission = Admission(sessions, config)
         self._numbers = itertools.count(1)
         self._connections: dict[int, UserConnection] = {}
+        self._places_taken = 0
+        self._is_stopping = False
         self._work_is_there = trio.Event()
         self._turn = trio.Lock() if config.has("slow-consumer-holds-all") else nullcontext()
 
@@ -53,6 +55,7 @@ class Gateway:
                 accepting = await nursery.start(self._accept, listeners, connections)
                 task_status.started(port)
                 await stopping.wait()
+                self._is_stopping = True
                 log.info("gateway_stopping", connections=len(self._connections))
                 accepting.cancel()
                 connections.cancel_scope.deadline = trio.current_time() + self._config.drain_s
@@ -85,8 +88,9 @@ class Gateway:
 
     async def _serve_socket(self, socket: WebSocketConnection) -> None:
         number = next(self._numbers)
+        self._places_taken += 1
         try:
-            if len(self._connections) >= self._config.connections_max:
+            if self._places_taken > self._config.connections_max:
                 raise RefusedError("overloaded")
             with trio.fail_after(self._config.hello_timeout_s):
                 hello = await _receive_hello(socket)
@@ -105,6 +109,8 @@ class Gateway:
             # Before the session is looked up: if it is ended from now on, the connection will be told.
             self._connections[number] = connection
             await self._admission.admit(grant)
+            if self._is_stopping:
+                raise RefusedError("going_away")
             log.info("connection_opened", connection=number, user=grant.user, session=grant.session)
             await connection.run(last_seen=hello.last_seen, last_event=hello.last_event)
         except RefusedError as refusal:
@@ -113,6 +119,7 @@ class Gateway:
                 await socket.send_message(encode(ErrorFrame(code=refusal.code)))
                 await socket.aclose()
         finally:
+            self._places_taken -= 1
             if self._connections.pop(number, None) is not None:
                 log.info("connection_closed", connection=number)
 

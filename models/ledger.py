@@ -6,6 +6,7 @@ messages are keyed by user and id, results by run and node, replies by user and 
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, TypeVar
+from urllib.parse import quote
 
 import attrs
 import msgspec
@@ -16,6 +17,7 @@ from models.config import PlatformConfig
 from models.database import (
     ConflictError,
     Database,
+    DatabaseBusyError,
     DatabaseError,
     DatabaseUnavailableError,
     OutcomeUnknownError,
@@ -26,10 +28,20 @@ from models.database import (
 from models.protocol import Message, Reply
 from models.workflow import NodeOutcome
 
-__all__ = ["Ledger", "LedgerUnavailableError", "OpenMessage", "OverloadedError", "run_of"]
+__all__ = [
+    "REPLIES_MAX",
+    "Ledger",
+    "LedgerRefusedError",
+    "LedgerUnavailableError",
+    "OpenMessage",
+    "OverloadedError",
+    "run_of",
+]
 
 T = TypeVar("T")
 
+REPLIES_MAX = 100
+"""How many replies are read at once."""
 TABLES = (
     "CREATE TABLE IF NOT EXISTS users (user_id text PRIMARY KEY, seq bigint NOT NULL, open bigint NOT NULL)",
     "CREATE TABLE IF NOT EXISTS messages (n bigint GENERATED ALWAYS AS IDENTITY, user_id text NOT NULL, "
@@ -61,13 +73,17 @@ RESULTS = "SELECT node, status, result FROM results WHERE run = $1 ORDER BY node
 ADD_RESULT = (
     "INSERT INTO results (run, node, status, result) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING node"
 )
+RESULT = "SELECT status, result FROM results WHERE run = $1 AND node = $2"
 ADD_ACTION = "INSERT INTO actions (run, node, user_id) VALUES ($1, $2, $3)"
 ANSWERED = "UPDATE messages SET state = 'answered' WHERE user_id = $1 AND message_id = $2 AND state = $3 RETURNING n"
 NEXT_SEQ = "UPDATE users SET seq = seq + 1, open = open - 1 WHERE user_id = $1 RETURNING seq"
 NEXT_SEQ_ONLY = "UPDATE users SET seq = seq + 1 WHERE user_id = $1 RETURNING seq"
 ADD_REPLY = "INSERT INTO replies (user_id, seq, message_id, body) VALUES ($1, $2, $3, $4)"
 REPLY = "SELECT body FROM replies WHERE user_id = $1 AND message_id = $2"
-REPLIES = "SELECT body FROM replies WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT 100"
+REPLIES = f"SELECT body FROM replies WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT {REPLIES_MAX}"
+
+REFUSALS = ("22", "54")
+"""Classes of SQLSTATE that say that a value cannot be stored: a data exception, a limit of the program."""
 
 _workflow_decoder = msgspec.json.Decoder(dict[str, tuple[str, ...]])
 _reply_decoder = msgspec.json.Decoder(Reply)
@@ -79,6 +95,10 @@ class LedgerUnavailableError(Exception):
     def __init__(self, message: str, *, unknown: bool = False) -> None:
         super().__init__(message)
         self.unknown = unknown
+
+
+class LedgerRefusedError(LedgerUnavailableError):
+    """PostgreSQL refuses to store this, and will every time."""
 
 
 class OverloadedError(Exception):
@@ -103,8 +123,8 @@ class OpenMessage:
 
 
 def run_of(user: str, message: str) -> str:
-    """Return the name of the run of a user's message."""
-    return f"{user}:{message}"
+    """Return the name of the run of a user's message. No two messages have the same."""
+    return f"{quote(user, safe='')}:{message}"
 
 
 class Ledger:
@@ -116,6 +136,7 @@ class Ledger:
         self._config = config
         self._has_tables = False
         self._creating = trio.Lock()
+        self._creation_failure: Exception | None = None
 
     async def accept(self, user: str, message: Message) -> bool:
         """Store a message, once however often it is sent; say whether it is new.
@@ -124,11 +145,11 @@ class Ledger:
         """
 
         def script() -> Script[bool]:
-            rows = yield Statement(COUNT_IN, (user,))
-            added = yield Statement(ADD_MESSAGE, (user, message.id, message.text, message.context, workflow))
-            # Before the places are counted: a message that is known has one, and must not be told to be refused.
-            if not added:
+            # First the message, then its user, as when it is answered: the other way round they would wait for each
+            # other. And a message that is known has its place, and must not be told to be refused.
+            if not (yield Statement(ADD_MESSAGE, (user, message.id, message.text, message.context, workflow))):
                 raise _KnownError
+            rows = yield Statement(COUNT_IN, (user,))
             if int(rows[0][0] or 0) > self._config.open_messages_max:
                 raise OverloadedError(user)
             return True
@@ -165,19 +186,22 @@ class Ledger:
         rows = await self._transact(_one(RESULTS, run))
         return {str(node): NodeOutcome(str(status), str(result)) for node, status, result in rows}
 
-    async def store_result(self, message: OpenMessage, node: str, outcome: NodeOutcome, *, acts: bool) -> None:
-        """Store a node's result, and with `acts` its effect, both once."""
+    async def store_result(self, message: OpenMessage, node: str, outcome: NodeOutcome, *, acts: bool) -> NodeOutcome:
+        """Store a node's result, and with `acts` its effect, both once. Return the result that is stored."""
 
-        def script() -> Script[None]:
-            added = yield Statement(ADD_RESULT, (message.run, node, outcome.status, outcome.result))
-            if added and acts:
-                yield add_action
+        def script() -> Script[NodeOutcome]:
+            if (yield Statement(ADD_RESULT, (message.run, node, outcome.status, outcome.result))):
+                if acts:
+                    yield add_action
+                return outcome
+            ((status, result),) = yield Statement(RESULT, (message.run, node))
+            return NodeOutcome(str(status), str(result))
 
         add_action = Statement(ADD_ACTION, (message.run, node, message.user))
         if acts and self._config.has("effect-before-result"):
             await self._transact(_only(add_action))
             acts = False
-        await self._transact(script)
+        return await self._transact(script)
 
     async def answer(self, message: OpenMessage, reply: Reply) -> Reply | None:
         """Store the reply under the user's next number and return it; a message that has one already keeps that.
@@ -203,7 +227,7 @@ class Ledger:
         return await self._transact(script)
 
     async def replies_after(self, user: str, seq: int) -> list[Reply]:
-        """Return a user's replies after that number, oldest first, 100 at most."""
+        """Return a user's replies after that number, oldest first, REPLIES_MAX at most."""
         return [_reply_decoder.decode(str(body)) for (body,) in await self._transact(_one(REPLIES, user, seq))]
 
     async def probe_forever(self) -> NoReturn:
@@ -215,7 +239,10 @@ class Ledger:
             return await self._breaker.call(lambda: self._attempt(script), counts=_is_failure)
         except OutcomeUnknownError as error:
             raise LedgerUnavailableError(str(error), unknown=True) from error
-        except (DatabaseError, DatabaseUnavailableError, BreakerOpenError) as error:
+        except DatabaseError as error:
+            kind = LedgerRefusedError if error.sqlstate.startswith(REFUSALS) else LedgerUnavailableError
+            raise kind(f"{type(error).__name__}: {error}") from error
+        except (DatabaseUnavailableError, BreakerOpenError) as error:
             raise LedgerUnavailableError(f"{type(error).__name__}: {error}") from error
 
     async def _attempt(self, script: Callable[[], Script[T]]) -> T:
@@ -229,10 +256,19 @@ class Ledger:
                 await trio.sleep(self._config.retry_s)
 
     async def _create_tables(self) -> None:
+        """Create them. Who waited for an attempt that PostgreSQL did not answer fails with it: nobody waits for two."""
+        failure = self._creation_failure
         async with self._creating:
-            if not self._has_tables:
+            if self._has_tables:
+                return
+            if self._creation_failure is not failure:
+                raise DatabaseUnavailableError(str(self._creation_failure))
+            try:
                 await self._database.transact(_tables)
-                self._has_tables = True
+            except DatabaseUnavailableError as error:
+                self._creation_failure = error
+                raise
+            self._has_tables = True
 
 
 class _KnownError(Exception):
@@ -240,7 +276,7 @@ class _KnownError(Exception):
 
 
 def _is_failure(error: Exception) -> bool:
-    return isinstance(error, DatabaseUnavailableError)
+    return isinstance(error, DatabaseUnavailableError) and not isinstance(error, DatabaseBusyError)
 
 
 def _tables() -> Script[None]:

@@ -155,8 +155,10 @@ class LLM:
             raise LLMUnavailableError(f"no whole answer within timeout_s={self._timeout_s:g}") from error
         except (httpx.HTTPError, *UNREADABLE) as error:
             raise LLMUnavailableError(f"{type(error).__name__}: {error}") from error
-        response_read = list(_events(body))[:-1] if self._stream else [body]
-        log.info("llm_exchanged", request=_plain(request), response=[_plain(each) for each in response_read])
+        if "\0" in answer:
+            raise LLMUnavailableError("the answer has a character NUL, which nothing here can store")
+        documents = list(_events(body))[:-1] if self._stream else [body]
+        log.debug("llm_exchanged", request=_plain(request), response=[_plain(each) for each in documents])
         return answer
 
     def _request(self, messages: Sequence[ChatMessage], user: str) -> bytes:

@@ -30,6 +30,7 @@ WRONG_VALUES: tuple[tuple[str, str, Any], ...] = (
     ("hello", "last_seen", 2**53 + 1),
     ("hello", "last_event", ""),
     ("hello", "last_event", "$"),
+    ("message", "id", "m" * 65),
     ("message", "workflow", {"triage": "triage"}),
     ("message", "workflow", {"triage": [7]}),
 )

@@ -23,9 +23,8 @@ logging.getLogger("coredis").addHandler(logging.NullHandler())
 class StoreConnection(TCPConnection):
     """A connection that is discarded when a command on it is given up.
 
-    coredis shares one connection between many plain commands, and takes only blocking ones off it when they
-    are cancelled. The late reply of a cancelled command would then be skipped correctly, but a peer that went
-    silent would stay in the pool and swallow one command after another.
+    coredis discards it for blocking commands only. The late reply of a cancelled command would be skipped
+    correctly, but a peer that went silent would stay in the pool and swallow one command after another.
     """
 
     async def _connect(self) -> ByteStream:
@@ -65,10 +64,11 @@ class StoreConnection(TCPConnection):
 
 
 class StorePool(ConnectionPool[StoreConnection]):
-    """As many connections as are wanted at once, the last used first.
+    """As many connections as are wanted at once, the last used first, each for one command at a time.
 
     Replaces coredis's own pool, which (6.9) loses one of its places for good whenever a blocking read is
-    cancelled or a connection dies in use: after 64 users went away it would be empty. There is no upper limit
+    cancelled or a connection dies in use: after 64 users went away it would be empty. It also shares one between
+    the commands of many users, and the user who goes away takes the others' with them. There is no upper limit
     here: there are as many connections as blocking reads, one per connected user, and a few for the rest.
     """
 
@@ -83,8 +83,10 @@ class StorePool(ConnectionPool[StoreConnection]):
 
     async def get_connection(self, **_: object) -> StoreConnection:
         """Return an idle connection or a new one, ready for commands. Safe to cancel at any point."""
-        while self._idle:
-            connection = self._idle.pop()
+        for connection in reversed(self._idle):
+            if connection.statistics.requests_pending:
+                continue  # the library gives a connection back before its command is answered
+            self._idle.remove(connection)
             if connection.reusable:
                 return connection
             connection.invalidate()

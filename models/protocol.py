@@ -5,7 +5,7 @@ Their public description is the AsyncAPI document beside the promises; a test ho
 
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -65,12 +65,13 @@ class Hello(_Frame, frozen=True, tag="hello"):
 class Message(_Frame, frozen=True, tag="message"):
     """A question. The id is the user's own; the context is that of the conversation, and comes back in the answer.
 
-    `workflow` names the agents that work on it, each with those whose results it needs.
+    `workflow` names the agents that work on it, each with those whose results it needs. What is longer than here could
+    not be a key in the ledger, or would make every look into it slow.
     """
 
-    id: str
-    text: str
-    context: str
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    text: Annotated[str, msgspec.Meta(max_length=8192)]
+    context: Annotated[str, msgspec.Meta(max_length=200)]
     workflow: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: CHAT)
 
 

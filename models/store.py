@@ -1,7 +1,8 @@
 """Redis, as the platform uses it: every command in time and behind a breaker, and reads that wait for news.
 
 A command either returns what Redis answered in time or raises StoreUnavailableError; after that a write may or may not
-have happened. Nothing is retried here: a write that is repeated blindly is a write that happens twice.
+have happened. What Redis refuses counts as well, for it refuses only when it is out of memory or disk, or has become a
+replica. Nothing is retried here: a write that is repeated blindly is a write that happens twice.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -10,7 +11,6 @@ from typing import NoReturn, TypeVar
 
 import trio
 from coredis import Redis
-from coredis.exceptions import ResponseError
 from coredis.response.types import StreamEntry
 from coredis.retry import NoRetryPolicy
 
@@ -42,9 +42,9 @@ class Store:
         self._reads = 0
 
     async def ask(self, command: Callable[[Redis[str]], Awaitable[T]]) -> T:
-        """Return the answer to a command. Raises StoreUnavailableError; a refusal by Redis is a ResponseError."""
+        """Return the answer to a command. Raises StoreUnavailableError."""
         try:
-            return await self._breaker.call(lambda: self._attempt(command), counts=_is_failure)
+            return await self._breaker.call(lambda: self._attempt(command))
         except BreakerOpenError as error:
             raise StoreUnavailableError("the breaker is open") from error
 
@@ -80,8 +80,6 @@ class Store:
         try:
             with trio.fail_after(self._config.redis_timeout_s):
                 return await command(self._client)
-        except ResponseError:
-            raise
         except Exception as error:
             for scope in self._waiting.values():
                 scope.cancel()
@@ -91,10 +89,6 @@ class Store:
 def _unavailable(error: Exception) -> StoreUnavailableError:
     """Whatever the client library raises (its own errors, OSError, a timeout, groups of them) is one fact to us."""
     return StoreUnavailableError(f"{type(error).__name__}: {error}")
-
-
-def _is_failure(error: Exception) -> bool:
-    return isinstance(error, StoreUnavailableError)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import msgspec
-from coredis import PureToken
+from coredis import PureToken, Redis
 from coredis.exceptions import ResponseError
 from coredis.response.types import StreamEntry
 
@@ -56,11 +56,7 @@ class Streams:
     async def publish_reply(self, user: str, reply: Reply) -> None:
         """Pass a stored reply on. Redis refuses a number that is not greater than the last: it is there already."""
         fields = {"body": msgspec.json.encode(reply).decode()}
-        try:
-            await self._append(_replies(user), fields, kept=REPLIES_KEPT, identifier=f"{reply.seq}-0")
-        except ResponseError as error:
-            if ALREADY_THERE not in str(error):
-                raise
+        await self._append(_replies(user), fields, kept=REPLIES_KEPT, identifier=f"{reply.seq}-0")
 
     async def publish_events(self, events: Sequence[tuple[str, AgentEvent]]) -> None:
         """Pass on what agents do, each with the user whom it concerns, in one round trip."""
@@ -106,15 +102,16 @@ class Streams:
         return last, [str(entry.field_values["session"]) for entry in entries]
 
     async def _append(self, key: str, fields: Mapping[str, str], *, kept: int, identifier: str | None = None) -> None:
-        await self._store.ask(
-            lambda client: client.xadd(
-                key,
-                dict(fields),
-                identifier=identifier,
-                trim_strategy=PureToken.MAXLEN,
-                threshold=kept,
-            )
-        )
+        async def append(client: Redis[str]) -> None:
+            try:
+                await client.xadd(
+                    key, dict(fields), identifier=identifier, trim_strategy=PureToken.MAXLEN, threshold=kept
+                )
+            except ResponseError as error:
+                if ALREADY_THERE not in str(error):
+                    raise
+
+        await self._store.ask(append)
 
 
 def _replies(user: str) -> str:

@@ -3,7 +3,6 @@
 It keeps nothing that the ledger does not: after a crash the runs go on from the results that are stored there.
 """
 
-from collections import deque
 from typing import NoReturn
 
 import structlog
@@ -12,7 +11,7 @@ import trio
 from models.agents import Agents, Task
 from models.analytics import Analytics, Event
 from models.config import PlatformConfig
-from models.ledger import Ledger, LedgerUnavailableError, OpenMessage
+from models.ledger import Ledger, LedgerRefusedError, LedgerUnavailableError, OpenMessage
 from models.protocol import Reply
 from models.store import STREAM_START, StoreUnavailableError
 from models.streams import Streams
@@ -35,7 +34,8 @@ class Supervisor:
         self._analytics = analytics
         self._config = config
         self._limit = trio.CapacityLimiter(config.runs_at_once)
-        self._waiting: dict[str, deque[OpenMessage]] = {}  # per user who has a task, what it will do next
+        # Per user who has a task, what it will do next, by run: each as the ledger had it when we looked last.
+        self._waiting: dict[str, dict[str, OpenMessage]] = {}
         self._known: set[str] = set()  # runs that are waiting, under way, or answered a moment ago; only looked up
         self._answered: list[str] = []
         self._under_way: dict[str, trio.CancelScope] = {}
@@ -43,7 +43,10 @@ class Supervisor:
         self._nursery: trio.Nursery
 
     async def run(self, stopping: trio.Event) -> None:
-        """Work until `stopping`; then finish what is under way, and return."""
+        """Work until `stopping`; then finish what is under way, within `drain_s`, and return.
+
+        What is not finished by then is still in the ledger.
+        """
         async with trio.open_nursery() as self._nursery, trio.open_nursery() as looking:
             looking.start_soon(self._listen)
             looking.start_soon(self._look)
@@ -51,6 +54,7 @@ class Supervisor:
             looking.cancel_scope.cancel()
             for waiting in self._waiting.values():
                 waiting.clear()
+            self._nursery.cancel_scope.deadline = trio.current_time() + self._config.drain_s
 
     async def _listen(self) -> NoReturn:
         """Look at once when work is announced."""
@@ -92,25 +96,30 @@ class Supervisor:
                 self._nursery.start_soon(self._store, message, _cancelled(message))
             else:
                 self._under_way[message.run].cancel()
+        waiting = self._waiting.get(message.user)
         if message.run in self._known:
+            if waiting is not None and message.run in waiting:
+                waiting[message.run] = message  # it may have been cancelled
             return
         self._known.add(message.run)
-        if message.user in self._waiting:
-            self._waiting[message.user].append(message)
+        if waiting is not None:
+            waiting[message.run] = message
         else:
-            self._waiting[message.user] = deque([message])
+            self._waiting[message.user] = {message.run: message}
             self._nursery.start_soon(self._work_for, message.user)
 
     async def _work_for(self, user: str) -> None:
         """Answer a user's messages in the order in which they were accepted."""
         waiting = self._waiting[user]
         while waiting:
-            message = waiting.popleft()
-            if self._config.has("answers-overtake"):
-                self._nursery.start_soon(self._answer, message)
-                continue
             async with self._limit:
-                await self._answer(message)
+                if not waiting:
+                    break  # we are to end, and have begun nothing
+                message = waiting.pop(next(iter(waiting)))
+                if self._config.has("answers-overtake"):
+                    self._nursery.start_soon(self._answer, message)
+                else:
+                    await self._answer(message)
         del self._waiting[user]
 
     async def _answer(self, message: OpenMessage) -> None:
@@ -167,8 +176,7 @@ class Supervisor:
         async def perform(node: str) -> None:
             inputs = tuple(outcomes[each].result for each in workflow.needed_by(node) if each in outcomes)
             outcome = await self._agents.perform(Task(message, node, inputs))
-            await self._store_result(message, node, outcome)
-            outcomes[node] = outcome
+            outcomes[node] = await self._store_result(message, node, outcome)
             start_more()
 
         async with trio.open_nursery() as nursery:
@@ -186,16 +194,18 @@ class Supervisor:
                     log.info("run_resumed", user=message.user, message=message.id, known=len(outcomes))
                 return outcomes
 
-    async def _store_result(self, message: OpenMessage, node: str, outcome: NodeOutcome) -> None:
-        acts = self._agents.acts(node) and outcome.has_result
+    async def _store_result(self, message: OpenMessage, node: str, outcome: NodeOutcome) -> NodeOutcome:
+        """Store what became of a node, and return what is stored: another process may have been there first."""
         while True:
+            acts = self._agents.acts(node) and outcome.has_result
             try:
-                await self._ledger.store_result(message, node, outcome, acts=acts)
+                return await self._ledger.store_result(message, node, outcome, acts=acts)
+            except LedgerRefusedError as error:
+                log.info("result_refused", message=message.id, node=node, error=str(error))
+                outcome = NodeOutcome("failed", "cannot be stored")
             except LedgerUnavailableError as error:
                 log.info("result_not_stored", message=message.id, node=node, error=str(error))
-                await trio.sleep(self._config.retry_s)
-            else:
-                return
+            await trio.sleep(self._config.retry_s)
 
 
 def _cancelled(message: OpenMessage) -> Reply:

@@ -16,6 +16,7 @@ import trio
 
 from models.database import (
     ConflictError,
+    DatabaseBusyError,
     DatabaseError,
     DatabaseUnavailableError,
     OutcomeUnknownError,
@@ -66,6 +67,7 @@ class Attempt(Generic[T]):
         self.script = script
         self.results: list[T] = []  # one, once it is committed
         self.error: Exception | None = None
+        self.is_begun = False
         self.is_commit_sent = False
 
     def lost(self, why: str) -> DatabaseUnavailableError:
@@ -78,6 +80,8 @@ class Attempt(Generic[T]):
             raise self.error
         if self.results:
             return self.results[0]
+        if not self.is_begun:
+            raise DatabaseBusyError("no session was free in time")
         raise self.lost("PostgreSQL did not answer in time")
 
 
@@ -126,6 +130,7 @@ class SessionPool:
             self._places.acquire_nowait()  # a wait of no time would cost a turn of Trio's loop
         except trio.WouldBlock:
             await self._places.acquire()
+        attempt.is_begun = True
         try:
             session = await self._session()
             try:

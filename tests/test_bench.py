@@ -109,3 +109,14 @@ def test_list_names_every_measurement() -> None:
         "check",
         "message",
     ]
+
+
+def test_costs_name_whose_code_the_time_is_spent_in() -> None:
+    """Shares of one whole, the largest first, each of a place that can be looked at."""
+    command = [sys.executable, "-m", "scripts.bench_costs", "--runs", "2", "--top", "1000"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    shares = [line["percent"] for line in lines]
+    assert shares == sorted(shares, reverse=True)
+    assert 95 < sum(shares) < 105
+    assert {"trio", "models", "simulator/services/postgresql"} <= {line["place"] for line in lines}

@@ -64,7 +64,7 @@ class PlatformProcess(_OwnProcess):
 
     def words(self) -> Sequence[str]:
         """Return the sub-command and its options."""
-        words = ["serve", "--role", self._role, "--token-s", str(self._token_s)]
+        words = ["serve", "--role", self._role, "--token-s", str(self._token_s), "--verbose"]
         for store, port in self._stores.items():
             words += [f"--{store}", URLS[store].format(port=port)]
         if self.listens:

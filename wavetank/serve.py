@@ -1,5 +1,6 @@
 """`wavetank serve`: the chat platform for real, on real services, in one process or in several of one role each."""
 
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ Environment:
   WAVETANK_SECRET   signs the users' tokens; without it a known one is used, for demonstrations
   OPENAI_API_KEY    the key that the language model asks for, if it does
   OPENAI_BASE_URL   where the language model is, unless --llm says so
+  OPENAI_MODEL      which model is asked for, unless --model says so
   PGPASSWORD        the password for PostgreSQL, if it asks for one
 
 It logs JSON lines to standard output and runs until SIGTERM, which lets it finish what it does, or Ctrl-C.
@@ -67,6 +69,22 @@ log = structlog.get_logger()
 @click.option("--postgres", required=True, metavar="URL", help="postgresql://USER@HOST:PORT/DATABASE")
 @click.option("--clickhouse", metavar="URL", help="http://HOST:PORT; agents only.")
 @click.option("--llm", metavar="URL", help="http://HOST:PORT/v1, OpenAI's API; agents only.  [env: OPENAI_BASE_URL]")
+@click.option(
+    "--model",
+    envvar="OPENAI_MODEL",
+    default="wavetank",
+    show_default=True,
+    show_envvar=True,
+    help="The language model to ask for.",
+)
+@click.option(
+    "--llm-timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long one answer of the language model may take. An agent has 6 s in all.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Where users connect; 0 means any. Gateways only.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -85,6 +103,7 @@ log = structlog.get_logger()
     show_default=True,
     help="wire is the one of simulations, for a PostgreSQL that trusts us.",
 )
+@click.option("--verbose", is_flag=True, help="Also log what is exchanged with the language model, whole.")
 @defect_option
 def serve(
     role: str,
@@ -92,10 +111,13 @@ def serve(
     postgres: str,
     clickhouse: str | None,
     llm: str | None,
+    model: str,
+    llm_timeout_s: float,
     port: int | None,
     host: str,
     token_s: int,
     driver: str,
+    verbose: bool,
     defects: tuple[str, ...],
 ) -> int:
     """Run the chat platform: a gateway, the agents, or both in one process."""
@@ -111,6 +133,8 @@ def serve(
         clickhouse_url=_web_url("clickhouse", clickhouse),
         llm_url=_web_url("llm", llm),
         llm_key=_llm_key(),
+        llm_model=model,
+        llm_timeout_s=llm_timeout_s,
         listen_host=host,
         listen_port=port or 0,
         secret=_secret(),
@@ -124,6 +148,7 @@ def serve(
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
     )
     with ungrouped():
         trio.run(_serve, config, database, roles)

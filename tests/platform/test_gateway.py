@@ -1,5 +1,7 @@
 """The gateway under load and at its end: whom it admits, whom it drops, and what it still does when told to stop."""
 
+from contextlib import AsyncExitStack
+
 import trio
 
 from models.client import Outcome
@@ -8,6 +10,7 @@ from tests.platform.stage import (
     GATEWAYS,
     HOST,
     Services,
+    exchange,
     hear,
     login,
     raw_connection,
@@ -178,5 +181,59 @@ def test_a_stopped_gateway_admits_nobody(services: Services) -> None:
             except* OSError:
                 refused = True
             assert refused
+
+    trio.run(main)
+
+
+def test_who_connects_first_and_greets_later_counts_as_well(services: Services) -> None:
+    """A reconnect storm is a crowd that has not greeted yet, and that is what the limit is for."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS, connections_max=2) as stage, AsyncExitStack() as crowd:
+            port = stage.port("gateway-a")
+            first, second, third = [await crowd.enter_async_context(raw_connection(port)) for _ in range(3)]
+            assert await hear(third) == ErrorFrame(code="overloaded")
+            for socket, name in ((first, "alice"), (second, "bob")):
+                assert isinstance(await exchange(socket, login(name)), Welcome)
+
+    trio.run(main)
+
+
+def test_who_greets_a_gateway_that_is_about_to_end_is_sent_away(services: Services) -> None:
+    """Welcomed, they would be cut off a moment later without a word."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS) as stage, raw_connection(stage.port("gateway-a")) as socket:
+            stage.processes["gateway-a"].stop()
+            await stage.wait_for("gateway_stopping", host="gateway-a")
+            assert await exchange(socket, login("late")) == ErrorFrame(code="going_away")
+
+    trio.run(main)
+
+
+def test_a_gap_that_nobody_can_fill_is_not_looked_at_all_the_time(services: Services) -> None:
+    """The stream lacks a reply and has the next, and the ledger is away: Redis must not be asked without a pause."""
+
+    async def main() -> None:
+        async with staged(services, retry_s=0.2) as stage:
+            alice = await stage.user("alice")
+            for number in (1, 2):
+                await alice.answer(f"alice-{number}", "what?")
+            await alice.client.leave(clean=True)
+            async with services.redis_client() as redis:
+                await redis.xdel("replies:alice", ["1-0"])
+            services.postgresql.freeze()
+            try:
+                again = await stage.user("alice")
+                async with services.redis_client() as redis:
+                    before = await redis.info("commandstats")
+                    await trio.sleep(1.0)
+                    after = await redis.info("commandstats")
+                reads = [int(stats["cmdstat_xread"]["calls"]) for stats in (before, after)]  # type: ignore[index]
+                assert reads[1] - reads[0] < 30
+                assert again.replies == []
+            finally:
+                services.postgresql.thaw()
+            await until(lambda: [reply.to for reply in again.replies] == ["alice-1", "alice-2"])
 
     trio.run(main)

@@ -94,6 +94,14 @@ def whole(content: object = "h\u00e9y", finish: object = "stop", **choice: objec
 # Answers
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_nothing_can_store_is_no_answer(stream: bool) -> None:
+    """PostgreSQL knows no character NUL; kept in the cache, the answer would come again and again."""
+    body = events(chunk({"content": "one\0two"}), chunk({}, "stop"), DONE) if stream else whole("one\0two")
+    with pytest.raises(LLMUnavailableError):
+        answer(body, stream=stream)
+
+
 def test_a_whole_answer_is_returned() -> None:
     """The examples on which the others vary."""
     assert answer(STREAM, stream=True) == answer(whole(), stream=False) == "h\u00e9y"

@@ -144,3 +144,26 @@ def test_a_reply_that_is_published_again_changes_nothing(services: Services) -> 
             assert await streams.replies_after("alice", 1) == replies[1:]
 
     trio.run(main)
+
+
+def test_who_goes_away_takes_nobody_elses_command_along(services: Services) -> None:
+    """Three such failures in a row would open the breaker for everybody."""
+
+    async def main() -> None:
+        async with opened(services) as store:
+            await put(store, "bob", "for bob")
+            found: list[str | None] = []
+
+            async def ask() -> None:
+                found.append(await get(store, "bob"))
+
+            async with trio.open_nursery() as nursery:
+                services.redis.freeze()
+                nursery.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked()
+                with trio.move_on_after(0.05):
+                    await get(store, "alice")
+                services.redis.thaw()
+            assert found == ["for bob"]
+
+    trio.run(main)

@@ -289,3 +289,72 @@ def test_a_message_with_an_impossible_workflow_is_refused_and_not_stored(service
             assert services.rows("SELECT message_id FROM messages") == [("alice-1",)]
 
     trio.run(main)
+
+
+def test_a_message_that_is_cancelled_while_it_waits_has_no_effect(services: Services) -> None:
+    """It is behind another of the same user when its user changes their mind."""
+
+    async def main() -> None:
+        async with staged(services) as stage:
+            alice = await stage.user("alice")
+            stage.llm.slow(True)
+            assert await alice.ask("alice-1", TEXT) is Outcome.OK
+            assert await alice.ask("alice-2", TEXT, {"action": ()}) is Outcome.OK
+            await stage.wait_for("llm_asked", user="alice")
+            assert await alice.client.cancel("alice-2") is Outcome.OK
+            stage.llm.slow(False)
+            await until(lambda: len(alice.replies) == 2)
+            assert [reply.status for reply in alice.replies] == ["done", "cancelled"]
+            assert actions(services) == []
+
+    trio.run(main)
+
+
+def test_told_to_stop_the_agents_end_in_time_although_the_ledger_is_silent(services: Services) -> None:
+    """What they could not store they would have to do again anyhow."""
+
+    async def main() -> None:
+        async with staged(services, drain_s=0.5) as stage:
+            alice = await stage.user("alice")
+            stage.llm.slow(True)
+            assert await alice.ask("alice-1", TEXT) is Outcome.OK
+            await stage.wait_for("llm_asked", user="alice")
+            services.postgresql.freeze()
+            try:
+                stage.processes["agents"].stop()
+                await stage.processes["agents"].wait_ended()
+            finally:
+                services.postgresql.thaw()
+            stage.llm.slow(False)
+            await stage.start("agents")
+            await until(lambda: [reply.to for reply in alice.replies] == ["alice-1"])
+
+    trio.run(main)
+
+
+def test_two_users_whose_names_and_ids_run_together_are_two(services: Services) -> None:
+    """`acme` with `bob:1`, and `acme:bob` with `1`: each gets an answer of their own."""
+
+    async def main() -> None:
+        async with staged(services) as stage:
+            one, other = await stage.user("acme"), await stage.user("acme:bob")
+            assert (await other.answer("1", "mine")).text == "mine -> triage for acme:bob/1"
+            assert (await one.answer("bob:1", TEXT)).text == f"{TEXT} -> triage for acme/1"
+
+    trio.run(main)
+
+
+def test_an_answer_is_not_taken_for_that_of_a_conversation_whose_name_begins_alike(services: Services) -> None:
+    """The LLM repeats what it told carl, and dora's conversation has no name at all."""
+
+    async def main() -> None:
+        async with staged(services) as stage:
+            carl, dora = await stage.user("carl"), await stage.user("dora")
+            await carl.answer("carl-1", "a secret")
+            stage.llm.cross_talk(True)
+            assert await dora.client.send("dora-1", TEXT, "", {"triage": ()}) is Outcome.OK
+            await until(lambda: bool(dora.replies))
+            assert dora.replies[0].nodes == {"triage": "degraded"}
+            assert "secret" not in dora.replies[0].text
+
+    trio.run(main)

@@ -212,7 +212,12 @@ NODES = st.builds(lambda kind, more: kind + more, st.sampled_from(KINDS), st.sam
 IDS = st.builds(lambda major, minor: f"{major}-{minor}", st.integers(0, 10**19 - 1), st.integers(0, 9))
 DRAWN: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
     Hello: {"last_seen": st.integers(0, 2**53), "last_event": st.none() | IDS},
-    Message: {"workflow": st.dictionaries(NODES, st.just(()), min_size=1, max_size=NODES_MAX)},
+    Message: {
+        **dict.fromkeys(
+            ("id", "text", "context"), st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=64)
+        ),
+        "workflow": st.dictionaries(NODES, st.just(()), min_size=1, max_size=NODES_MAX),
+    },
     Welcome: {"session": st.text(min_size=1), "token": st.text(min_size=1)},
     STRUCTS["token"]: {"token": st.text(min_size=1)},
     Reply: {
@@ -600,7 +605,11 @@ ROW: dict[str, Value] = SCHEMAS["analytics_row"]["examples"][0]
         ("stored_message", {"workflow": {"triage": []}}, {"workflow": {}}),
         ("stored_reply", {"user": "alice", "to": "a", "seq": 1, "status": "done", "text": "", "nodes": {}}, {"seq": 0}),
         ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"request": {**REQUEST, "user": None}}),
-        ("llm_exchanged", {"request": REQUEST, "response": CHUNKS}, {"response": SCHEMAS["chat_completion"]["examples"]}),
+        (
+            "llm_exchanged",
+            {"request": REQUEST, "response": CHUNKS},
+            {"response": SCHEMAS["chat_completion"]["examples"]},
+        ),
         ("analytics_written", {**ROW, "path": "drain"}, {"at": "yesterday"}),
         ("analytics_buffered", ROW, {"more": "1"}),
         ("buffered_row", {"body": json.dumps(ROW)}, {"body": "alice"}),

@@ -259,14 +259,14 @@ def _answer(doings: _Doings, connection: Connection, sent: Sequence[Exchange], p
 
 
 def _depth_of(exchange: Exchange) -> int:
-    """Return how many agents work one after another on a message, at most."""
+    """Return how many agents work one after another on a message, at most; those of kind data take two turns."""
     workflow: Mapping[str, Sequence[str]] = exchange.sent.data["workflow"]  # type: ignore[assignment]
     depths: dict[str, int] = {}
     while len(depths) < len(workflow):
         known = len(depths)
         for node, needed in workflow.items():
             if all(each in depths for each in needed):
-                depths[node] = 1 + max((depths[each] for each in needed), default=0)
+                depths[node] = (2 if kind_of(node) == "data" else 1) + max((depths[each] for each in needed), default=0)
         assert len(depths) > known, f"the workflow of {exchange.message} is a circle"
     return max(depths.values(), default=1)
 

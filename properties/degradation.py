@@ -48,7 +48,6 @@ AS_EVER: Mapping[str, Promise] = {
 }
 TABLE: Mapping[tuple[str, str], Promise] = {
     ("clickhouse", "data"): Promise(("failed",), 5.0, "it is tried three times for a second"),
-    ("clickhouse", "answer"): Promise(("reply",), 6.0, "so an agent of kind data takes 5 s"),
     ("llm", "think"): Promise(("degraded", "completed"), 6.0, "it is tried three times for a second and a half"),
     ("llm", "answer"): Promise(("reply",), 9.0, "an agent is given 6 s"),
     ("redis", "connect"): Promise(("unavailable",), 3.0, "a session is asked for, a second"),

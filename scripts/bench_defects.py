@@ -14,6 +14,7 @@ from models.system import system
 from scripts.bench_command import run_command
 from simulator.campaign import Budget, Campaign
 from simulator.errors import InputError
+from simulator.plan import Plan, Strike
 from simulator.story import tell
 from simulator.trace import Broken, Trace, write_trace
 
@@ -25,8 +26,8 @@ Examples:
   scripts/bench defects --workers 2 --keep tests/traces > docs/defects.md    renew what is kept
 """
 HEADER = """\
-| defect | breaks | found | runs | search s | steps | shrink s |
-|---|---|---|---|---|---|---|"""
+| defect | breaks | found | runs | search s | steps | shrink s | needs |
+|---|---|---|---|---|---|---|---|"""
 
 
 @attrs.frozen
@@ -80,15 +81,26 @@ def row(defect: Defect, searches: Sequence[Search]) -> str:
         median((each.search_s for each in hits), ".1f"),
         median((each.steps for each in hits), ".0f"),
         median((each.shrink_s for each in hits), ".1f"),
+        needs(smallest.plan) if (smallest := smallest_trace(defect, searches)) else "-",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def save_smallest(defect: Defect, searches: Sequence[Search], directory: Path) -> None:
-    """Write the trace with the fewest steps, if the promise was broken at all."""
+def smallest_trace(defect: Defect, searches: Iterable[Search]) -> Trace | None:
+    """Return the trace with the fewest steps, if the promise was broken at all."""
     traces = [each.trace for each in searches if each.trace is not None and each.broken == defect.breaks]
-    if traces:
-        write_trace(min(traces, key=lambda trace: len(trace.plan.steps)), directory / f"{defect.name}.json")
+    return min(traces, key=lambda trace: len(trace.plan.steps), default=None)
+
+
+def needs(plan: Plan) -> str:
+    """Say what is left of a shrunk plan beside operations: several users, faults, an order of tasks by the weather."""
+    faults = sum(isinstance(step.action, Strike) for step in plan.steps)
+    found = (
+        (plan.setting.users > 1, f"{plan.setting.users} users"),
+        (faults, f"{faults} fault{'s' if faults > 1 else ''}"),
+        (any(step.weather for step in plan.steps), "weather"),
+    )
+    return ", ".join(words for is_needed, words in found if is_needed) or "nothing more"
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -112,8 +124,9 @@ def bench(names: tuple[str, ...], seeds: int, max_time: float, keep: Path | None
         for defect in chosen:
             searches = [next(done) for _ in range(seeds)]
             print(row(defect, searches), flush=True)
-            if keep is not None:
-                save_smallest(defect, searches, keep)
+            trace = smallest_trace(defect, searches)
+            if keep is not None and trace is not None:
+                write_trace(trace, keep / f"{defect.name}.json")
             complete &= all(each.broken == defect.breaks for each in searches)
     return 0 if complete else 1
 

@@ -1,9 +1,9 @@
-"""The three scenarios on real services: the same plans as in simulation, held to the same facts."""
+"""The scenarios on real services: the same plans as in simulation, held to the same facts."""
 
 from pathlib import Path
 
 from tests.live.stage import played
-from tests.scenarios.plans import CROWD, OUTAGE, TEAM, check_crowd, check_outage, check_team
+from tests.scenarios.plans import CROWD, OUTAGE, STORM, TEAM, check_crowd, check_outage, check_storm, check_team
 
 
 def test_clickhouse_fails_the_breaker_opens_the_fallback_works_and_normal_operation_resumes(healthy: Path) -> None:
@@ -14,6 +14,11 @@ def test_clickhouse_fails_the_breaker_opens_the_fallback_works_and_normal_operat
 def test_ten_users_with_five_messages_each_are_all_answered_and_none_crossed(healthy: Path) -> None:
     """Through two real gateways; the time that delivery took is told."""
     print(check_crowd(played(healthy, CROWD).history))
+
+
+def test_a_gateway_dies_and_its_users_storm_the_other_and_miss_nothing(healthy: Path) -> None:
+    """A real gateway is killed."""
+    print(check_storm(played(healthy, STORM).history))
 
 
 def test_a_workflow_resolves_its_dependencies_and_its_results_are_exact(healthy: Path) -> None:

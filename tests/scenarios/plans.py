@@ -1,4 +1,4 @@
-"""The three scenarios that the platform is for, each as a plan: what happens, and what its history must then show.
+"""The scenarios that the platform is for, each as a plan: what happens, and what its history must then show.
 
 One plan runs in simulation and on real services, and the same function judges both.
 """
@@ -37,7 +37,7 @@ OUTAGE = Plan(
         ask(after_s=1.0),
         Step(Strike(Fault("crash", ("clickhouse",), 6.0)), 0.2),
         *(ask(after_s=0.5) for _ in range(4)),
-        Step(Do("ask", 0, {"question": QUESTION, "thread": 2}), 8.0),
+        Step(Do("ask", 0, {"question": QUESTION, "thread": 2}), 12.0),
         ask(after_s=1.0),
     ),
 )
@@ -48,6 +48,16 @@ CROWD = Plan(
         *(connect(user, after_s=0.0) for user in range(USERS - 1)),
         connect(USERS - 1, after_s=1.0),
         *(ask(user, after_s=0.0 if user < USERS - 1 else 0.3) for _ in range(MESSAGES) for user in range(USERS)),
+    ),
+)
+
+STORM = Plan(
+    Setting(users=USERS),
+    (
+        *CROWD.steps[:USERS],
+        *(ask(user, after_s=0.0 if user < USERS - 1 else 0.2) for user in range(USERS)),
+        Step(Strike(Fault("crash", ("gateway-a",), 6.0)), 5.0),
+        *(ask(user, after_s=0.0 if user < USERS - 1 else 3.0) for user in range(USERS)),
     ),
 )
 
@@ -92,6 +102,30 @@ def check_crowd(history: History) -> str:
         assert str(question.data["context"]) in str(reply.data["text"])
         taken_s.append(reply.at_s - question.at_s)
     return f"{len(taken_s)} replies: median {statistics.median(taken_s):.3f} s, slowest {max(taken_s):.3f} s"
+
+
+def check_storm(history: History) -> str:
+    """A gateway dies under its users with questions open: all go on at the other, and nobody is held against it.
+
+    Returns how long the last of them was away.
+    """
+    lost = [event for event in history.observed("client_state") if event.data["state"] == "disconnected"]
+    (died_s,) = (event.at_s for event in history.faults() if event.data["phase"] == "begin")
+    away = {event.host for event in lost if died_s <= event.at_s < died_s + 3.0}
+    assert len(away) > 1
+    back = {
+        event.host: event.at_s
+        for event in reversed(history.observed("client_state"))
+        if event.data["state"] == "connected" and event.host in away and event.at_s > died_s
+    }
+    assert back.keys() == away
+    replies: dict[str, list[object]] = {}
+    for event in frames(history, "reply"):
+        replies.setdefault(event.host, []).append(event.data["seq"])
+    assert list(replies.values()) == [[1, 2]] * USERS
+    assert not [event for event in history.observed("frame") if event.data["type"] == "error"]
+    assert not history.observed("breaker_moved")
+    return f"{len(away)} users were away for {max(back.values()) - died_s:.3f} s at most"
 
 
 def check_team(history: History) -> None:

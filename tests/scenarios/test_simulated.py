@@ -1,10 +1,10 @@
-"""The three scenarios in simulation, judged by every promise."""
+"""The scenarios in simulation, judged by every promise."""
 
 from models.system import system
 from simulator.history import History
 from simulator.plan import Plan
 from simulator.simulated_run import simulate
-from tests.scenarios.plans import CROWD, OUTAGE, TEAM, check_crowd, check_outage, check_team
+from tests.scenarios.plans import CROWD, OUTAGE, STORM, TEAM, check_crowd, check_outage, check_storm, check_team
 
 
 def played(plan: Plan) -> History:
@@ -21,6 +21,11 @@ def test_clickhouse_fails_the_breaker_opens_the_fallback_works_and_normal_operat
 def test_ten_users_with_five_messages_each_are_all_answered_and_none_crossed() -> None:
     """Isolation and routing under plain load; the time that delivery took is told."""
     print(check_crowd(played(CROWD)))
+
+
+def test_a_gateway_dies_and_its_users_storm_the_other_and_miss_nothing() -> None:
+    """What was asked is answered once, and the crowd that comes back takes nobody's place."""
+    print(check_storm(played(STORM)))
 
 
 def test_a_workflow_resolves_its_dependencies_and_its_results_are_exact() -> None:

@@ -14,6 +14,7 @@ import pytest
 from models.defects import DEFECTS, Defect
 from models.system import system
 from simulator.campaign import Budget, Campaign
+from simulator.plan import Strike
 from simulator.simulated_run import simulate
 from simulator.trace import load_trace
 
@@ -61,6 +62,13 @@ def test_each_defect_breaks_the_promise_it_is_said_to_break_and_nothing_else_doe
 def test_a_false_alarm_is_not_raised_again(path: Path) -> None:
     """What the search once held against the healthy platform, after what was wrong has been mended."""
     assert not simulate(system, load_trace(path).plan, system.all_properties()).violated
+
+
+def test_some_defects_need_several_users_or_an_interleaving_and_some_a_fault_at_a_moment() -> None:
+    """What is left in a trace after shrinking is needed. Without such defects the search would prove little."""
+    plans = [load_trace(TRACES / f"{defect.name}.json").plan for defect in DEFECTS]
+    assert sum(plan.setting.users > 1 or any(step.weather for step in plan.steps) for plan in plans) >= 6
+    assert sum(any(isinstance(step.action, Strike) for step in plan.steps) for plan in plans) >= 4
 
 
 def test_every_promise_is_broken_by_two_defects_at_least() -> None:

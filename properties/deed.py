@@ -19,6 +19,8 @@ GATEWAYS = ("gateway-a", "gateway-b")
 CONNECTS_WITHIN_S = 3.0
 REFRESHES_WITHIN_S = 2.5
 """Two commands of Redis, of a second each at most."""
+CANCELS_WITHIN_S = 6.0
+"""A cancellation may be waiting for as long."""
 SETTLED_S = 1.0
 """After this much time what was done before has reached whom it may concern."""
 TOLD_LAST = ("agent_completed", "agent_failed")
@@ -28,9 +30,9 @@ TOLD_LAST = ("agent_completed", "agent_failed")
 class Deed:
     """Something that was done, from when, and what it came to: an outcome of the table, or none so far.
 
-    `processes` are those whose view of the dependencies matters, `hosts` who else must be well. After `well_until_s`
-    the user's own doing, or the end of their connection, may matter. `turns` is how many such things had to be done one
-    after another.
+    `processes` are those whose view of the dependencies matters, `hosts` who else must be well, and `rivals` who must
+    be well because they may hold what is locked in a dependency that is there. After `well_until_s` the user's own
+    doing, or the end of their connection, may matter. `turns` is how many such things had to be done one after another.
     """
 
     what: str
@@ -40,6 +42,7 @@ class Deed:
     outcome: str = ""
     decided_s: float = inf
     hosts: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
     well_until_s: float = inf
     turns: int = 1
 
@@ -225,17 +228,16 @@ def _message(doings: _Doings, connection: Connection, sent: Sequence[Exchange], 
         outcome="ack" if exchange.acknowledged else exchange.error,
         decided_s=exchange.told.at_s if exchange.told is not None else inf,
         processes=doings.gateways_of(connection),
+        hosts=(f"user:{exchange.user}",),
         # Who dies in a transaction holds what it has locked for as long as PostgreSQL takes to notice.
-        hosts=(f"user:{exchange.user}", AGENTS, *GATEWAYS),
-        well_until_s=min(
-            doings.well_until_s(connection, from_s), doings.cancelling.next_s(exchange.user, from_s - SETTLED_S)
-        ),
-        turns=1 + len(before),
+        rivals=(AGENTS, *GATEWAYS),
+        well_until_s=doings.well_until_s(connection, from_s),
+        turns=1 + len(before) + doings.cancelling.count(exchange.user, from_s - CANCELS_WITHIN_S, from_s),
     )
 
 
 def _answer(doings: _Doings, connection: Connection, sent: Sequence[Exchange], place: int) -> Iterator[Deed]:
-    """A user waits for the answer. Their questions are answered one after another, and agents wait for each other."""
+    """A user waits for the answer, behind earlier ones, and agents for each other. A cancellation makes it no later."""
     exchange = sent[place]
     if not exchange.acknowledged:
         return
@@ -251,9 +253,7 @@ def _answer(doings: _Doings, connection: Connection, sent: Sequence[Exchange], p
         "reply" if exchange.reply is not None else "",
         exchange.reply.at_s if exchange.reply is not None else inf,
         hosts=(f"user:{exchange.user}",),
-        well_until_s=min(
-            doings.well_until_s(connection, from_s), doings.cancelling.next_s(exchange.user, from_s - SETTLED_S)
-        ),
+        well_until_s=doings.well_until_s(connection, from_s),
         turns=sum(map(_depth_of, (*before, exchange))),
     )
 

@@ -9,7 +9,7 @@ is not judged. Nor is anything in a world whose messages take so long that the p
 exceeded.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
 import attrs
@@ -107,8 +107,6 @@ def _promise(storm: Storm, deed: Deed, away: str) -> tuple[Promise, str] | None:
     absences = storm.during(deed.from_s, until_s, lambda each: _concerns(each, away, deed.processes))
     if not without.outcomes or until_s >= deed.well_until_s or all(each.kind in MILD for each in absences):
         return None
-    if storm.during(deed.from_s - CALM_BEFORE_S, until_s, lambda each: _is_beside(each, deed, away)):
-        return None
     is_gone = any(
         each.kind in ABSENT
         and each.began_s <= deed.from_s
@@ -116,6 +114,9 @@ def _promise(storm: Storm, deed: Deed, away: str) -> tuple[Promise, str] | None:
         and all(_concerns(each, away, (process,)) for process in deed.processes)
         for each in absences
     )
+    involved = (*deed.processes, *deed.hosts, *(() if is_gone else deed.rivals))
+    if storm.during(deed.from_s - CALM_BEFORE_S, until_s, lambda each: _is_beside(each, deed.what, away, involved)):
+        return None
     return (without, "without") if is_gone else (either, "with a failing")
 
 
@@ -129,12 +130,11 @@ def _concerns(each: Disturbance, dependency: str, processes: Iterable[str]) -> b
     return each.touches(dependency) and (len(each.places) == 1 or each.touches(*processes))
 
 
-def _is_beside(each: Disturbance, deed: Deed, away: str) -> bool:
-    """Whether it may matter to a deed, and is no absence of that dependency."""
-    involved = (*deed.processes, *deed.hosts)
+def _is_beside(each: Disturbance, what: str, away: str, involved: Sequence[str]) -> bool:
+    """Whether it may matter to what these hosts do, and is no absence of that dependency."""
     if all(place in involved for place in each.places):
         return True
-    mattering = (dependency for dependency in DEPENDENCIES if (dependency, deed.what) in TABLE)
+    mattering = (dependency for dependency in DEPENDENCIES if (dependency, what) in TABLE)
     return any(
         _concerns(each, dependency, involved) and (dependency != away or each.kind in MILD) for dependency in mattering
     )

@@ -259,7 +259,7 @@ def test_what_may_have_another_cause_is_not_judged() -> None:
         assert judged(late(without("redis").fault("freeze", *other, for_s=1.0)), "answer") == 0
     assert judged(late(without("agents", "redis", kind="slow")), "answer") == 0
     assert judged(late(without("agents")), "answer") == 0
-    for name in ("stall", "leave", "cancel"):
+    for name in ("stall", "leave"):
         busy = without("redis").ask("alice-1").operation("alice", name).wait(15.0).reply("alice-1", 1)
         assert judged(busy, "answer") == 0
     far = Made().mark("start", latency_s=0.02).welcome("alice").wait(20.0).fault("crash", "redis", for_s=30.0)

@@ -52,7 +52,7 @@ def _late(history: Reading, latency_s: float) -> Iterator[Violation]:
 
 def _samples(history: Reading, answered_within_s: float) -> Iterator[tuple[Exchange, float, float]]:
     """Yield the questions whose times say something of the platform, and when they were acknowledged and answered."""
-    struck_s, ended_s = struck_s_of(history), history.events[-1].at_s
+    struck_s, ended_s = struck_s_of(history), max((event.at_s for event in history.events[-1:]), default=0.0)
     connected, delayed = connections(history), Interludes.of(history, *DELAYING)
     by_user: dict[str, list[Exchange]] = {}
     for exchange in exchanges(history).values():

@@ -134,6 +134,8 @@ def test_latency_is_broken_by_a_log_in_or_log_out_in_vain(name: str) -> None:
     said, where = evidence(Made().mark("start", latency_s=0.001).operation("alice", name, how=Kind.INFO), LATENCY)
     assert said.startswith(f"alice could not {name.replace('_', ' ')} from 0.200 to 0.300 s")
     assert where == "in vain"
+    refused = Made().mark("start", latency_s=0.001).error("alice", "unavailable")
+    assert site(refused.operation("alice", name, how=Kind.INFO), LATENCY) == "refused"
     ended = started().operation("alice", "log_out").operation("alice", "connect", how=Kind.INFO)
     holds(ended, LATENCY)
     struck = Made().mark("start", latency_s=0.001).fault("crash", "redis").operation("alice", name, how=Kind.INFO)

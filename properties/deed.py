@@ -183,7 +183,7 @@ def _stays(doings: _Doings, connection: Connection, storm: Storm) -> Iterator[De
 
 
 def _catches_up(history: Reading, doings: _Doings, connection: Connection, storm: Storm) -> Iterator[Deed]:
-    """A user comes back, and is sent what they missed; from Redis, if that has never been struck."""
+    """A user comes back, and is sent what they missed; from Redis, if nothing has kept it from getting there."""
     from_s = connection.began_s
     stored = {
         event.data["message"]
@@ -195,7 +195,7 @@ def _catches_up(history: Reading, doings: _Doings, connection: Connection, storm
         for each in doings.sent_by[connection.user]
         if each.message in stored and (each.reply is None or each.reply.at_s > from_s)
     ]
-    if not missed or storm.struck_before(from_s, "redis"):
+    if not missed or storm.struck_before(from_s, "redis", AGENTS):
         return
     decided_s = max(each.reply.at_s if each.reply is not None else inf for each in missed)
     yield Deed(

@@ -43,8 +43,8 @@ AS_EVER: Mapping[str, Promise] = {
     "ask": Promise(("ack",), 3.0, "a device waits no longer"),
     "answer": Promise(("reply",), 4.0, "an agent is done in two seconds, and work is looked for every two"),
     "think": Promise(("completed",), 2.0, "the LLM takes half a second"),
-    "data": Promise(("completed",), 1.0, "two queries"),
-    "action": Promise(("completed",), 0.5, "nobody is asked"),
+    "data": Promise(("completed",), 2.0, "a few queries"),
+    "action": Promise(("completed",), 1.0, "nobody is asked"),
 }
 TABLE: Mapping[tuple[str, str], Promise] = {
     ("clickhouse", "data"): Promise(("failed",), 5.0, "it is tried three times for a second"),
@@ -80,6 +80,8 @@ def check_degradation(history: Reading) -> Violation | Unknown | None:
         return violation
     if latency_s_of(history) > LATENCY_S_MAX:
         return Unknown("with so long a way nothing is promised")
+    if not any(each.touches(*DEPENDENCIES) for each in storm.disturbances):
+        return Unknown("no dependency was away")
     judged = 0
     for deed in deeds(history, storm):
         for away in DEPENDENCIES:

@@ -249,9 +249,11 @@ class ChatSystem(System):
             if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
                 yield f"{sent.data['message']} may still arrive"
         answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
-        for accepted in history.observed("message_accepted"):
-            if accepted.data["message"] not in answered:
-                yield f"{accepted.data['user']} waits for the reply to {accepted.data['message']}"
+        # A message may be stored although its gateway does not know: then the agents find it.
+        accepted = history.observed("message_accepted", "run_started")
+        for message, user in {event.data["message"]: event.data["user"] for event in accepted}.items():
+            if message not in answered:
+                yield f"{user} waits for the reply to {message}"
         for message, state in analytics_of(history).items():
             if state != "analytics_written":
                 yield f"the analytics of {message} are not written yet ({state})"

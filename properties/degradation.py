@@ -1,180 +1,170 @@
-"""Degradation: with one dependency away, what does not need it goes on.
+"""Degradation: with one dependency away, what does not need it goes on, and the rest is refused clearly and soon.
 
-| away         | what still works                                            | what is refused, clearly               |
-|--------------|-------------------------------------------------------------|----------------------------------------|
-| `clickhouse` | every question is answered as ever; analytics wait          | nothing; agents of kind `data` fail    |
-| `llm`        | every question is answered, if only as degraded             | nothing                                |
-| `redis`      | open connections: every question is answered, found by      | new connections, logins and refreshed  |
-|              | looking for it                                              | tokens: `unavailable`                  |
-| `postgres`   | open connections stay, and replies come from the streams    | questions: `try_later`, `unavailable`  |
-
-Judged are questions to one agent that are sent while exactly one dependency is away, whether it comes back meanwhile
-or not: from some time before until the time limit nothing else may have been struck, and the user must have had
-nothing open, have been connected, and have done nothing but wait. Away is a dependency that is down, frozen, cut off
-or in trouble from anybody's point of view; not one that is only slow to reach, or whose connections were reset once. No
-question is judged in a world whose messages take so long that the platform's own time limits may be exceeded.
-Besides, whoever is away, an agent gives up its work in time.
+`TABLE` states it, and `docs/platform.md` shows it; a test holds the two together. What was done (`properties/deed.py`)
+is judged when one dependency that may matter to it was away from the process that did it, and everything else was well
+from some time before: the process, the way to the user, and the other dependencies that may matter. Only when the
+dependency was away all the time must be as the table says; if it went or came back, or was in some trouble, it may also
+be as ever. A dependency that is slow to reach, or whose connections were reset, is not away, and what it may matter to
+is not judged. Nor is anything in a world whose messages take so long that the platform's own time limits may be
+exceeded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 import attrs
 
-from properties.exchange import Exchange, exchanges
+from properties.deed import AGENTS, Deed, deeds, works
 from properties.latency import LATENCY_S_MAX, latency_s_of
-from properties.presence import Connection, Interludes, connections
-from properties.storm import Disturbance, Storm, ends_life
-from simulator.history import Event, Kind, Reading
-from simulator.property import Expectation, Property, Violation
+from properties.storm import Disturbance, Storm
+from simulator.history import Reading
+from simulator.property import Expectation, Property, Unknown, Violation
 
-__all__ = ["DEGRADATION"]
+__all__ = ["AS_EVER", "DEGRADATION", "DEPENDENCIES", "TABLE", "Promise"]
+
+DEPENDENCIES = ("clickhouse", "llm", "redis", "postgres")
 
 
 @attrs.frozen
-class _Mode:
-    """What is promised of a question while a dependency is away."""
+class Promise:
+    """What something may come to, how soon, and why no sooner. No outcomes: nothing is promised."""
 
-    within_s: float
-    why: str  # it takes that long at most
-    statuses: tuple[str, ...] = ("completed",)  # what the agent may come to; nothing: it is refused
+    outcomes: tuple[str, ...]
+    within_s: float = inf
+    why: str = ""
 
 
-MODES: Mapping[str, _Mode] = {
-    "clickhouse": _Mode(4.0, "nothing waits for it"),
-    "llm": _Mode(9.0, "an agent is given 6 s", ("completed", "degraded", "failed")),
-    "redis": _Mode(12.0, "2 s to look for work, 1 s each to load and keep an answer, 6 s to look for news"),
-    "postgres": _Mode(6.0, "1 s for each who waits at the same gateway", ()),
+AS_EVER: Mapping[str, Promise] = {
+    "connect": Promise(("welcome",), 3.0, "a device waits no longer"),
+    "refresh": Promise(("token",)),
+    "log_out": Promise(("logged_out",), 3.0, "a device waits no longer"),
+    "stay": Promise(("connected",)),
+    "catch_up": Promise(("reply",), 3.0, "a few readings"),
+    "ask": Promise(("ack",), 3.0, "a device waits no longer"),
+    "answer": Promise(("reply",), 4.0, "an agent is done in two seconds, and work is looked for every two"),
+    "think": Promise(("completed",), 2.0, "the LLM takes half a second"),
+    "data": Promise(("completed",), 2.0, "a few queries"),
+    "action": Promise(("completed",), 1.0, "nobody is asked"),
 }
-NOT_AWAY = ("slow", "reset")
+TABLE: Mapping[tuple[str, str], Promise] = {
+    ("clickhouse", "data"): Promise(("failed",), 5.0, "it is tried three times for a second"),
+    ("llm", "think"): Promise(("degraded", "completed"), 6.0, "it is tried three times for a second and a half"),
+    ("llm", "answer"): Promise(("reply",), 9.0, "an agent is given 6 s"),
+    ("redis", "connect"): Promise(("unavailable",), 3.0, "a session is asked for, a second"),
+    ("redis", "refresh"): Promise(("unavailable",)),
+    ("redis", "log_out"): Promise(("unavailable",), 3.0, "a session is asked for, a second"),
+    ("redis", "stay"): Promise(("connected", "expired")),
+    ("redis", "catch_up"): Promise(()),
+    ("redis", "ask"): Promise(("ack",), 4.0, "a refresh may be waited for, two seconds"),
+    ("redis", "answer"): Promise(("reply",), 12.0, "2 s to look for work, 1 s each to load and keep it, 6 s for news"),
+    ("redis", "think"): Promise(("completed",), 4.5, "a second each to load and keep an answer"),
+    ("postgres", "catch_up"): Promise(("reply",), 6.0, "1 s for each who waits at the same gateway"),
+    ("postgres", "ask"): Promise(("try_later", "unavailable"), 6.0, "1 s for each who waits at the same gateway"),
+    ("postgres", "answer"): Promise(()),
+}
+"""By who is away and what is done; what is not listed is as ever."""
+ABSENT = ("crash", "vanish", "freeze", "partition", "hold", "silence")
+"""With these nobody is served. With any other kind of fault, but the mild, some may be."""
+MILD = ("slow", "reset")
 CALM_BEFORE_S = 10.0
+"""How long a fault may matter: until breakers have closed and connections are known to be dead."""
 NODE_TIMEOUT_S = 6.0
 NODE_SLACK_S = 0.5
-EXPLAINING = ("cancel", "leave", "log_out", "stall", "run_workflow")
-TOLD_LAST = ("agent_completed", "agent_failed")
 
 
-def check_degradation(history: Reading) -> Violation | None:
-    """Judge every question that was sent while one dependency was away, and every agent's perseverance."""
+def check_degradation(history: Reading) -> Violation | Unknown | None:
+    """Judge every deed while a dependency was away, and every agent's perseverance."""
     storm = Storm.of(history)
     violation = next(_tireless(history, storm), None)
-    if violation is not None or not storm.disturbances or latency_s_of(history) > LATENCY_S_MAX:
+    if violation is not None:
         return violation
-    context = _Context(history, storm)
-    for sent in context.by_user.values():
-        for place, exchange in enumerate(sent):
-            if not _is_first(sent, place):
+    if latency_s_of(history) > LATENCY_S_MAX:
+        return Unknown("with so long a way nothing is promised")
+    if not any(each.touches(*DEPENDENCIES) for each in storm.disturbances):
+        return Unknown("no dependency was away")
+    judged = 0
+    for deed in deeds(history, storm):
+        for away in DEPENDENCIES:
+            promise, how = _promise(storm, deed, away) or (None, "")
+            if promise is None or _until_s(deed, promise) > history.events[-1].at_s:
                 continue
-            away = _away(storm, exchange.sent.at_s)
-            finding = context.judged(exchange, away) if away is not None else None
-            if finding is not None:
-                return finding
+            judged += 1
+            history.examined[f"{deed.what} {how} {away}"] += 1
+            violation = _judged(deed, away, promise)
+            if violation is not None:
+                return violation
+    return None if judged else Unknown("nothing was done while a dependency was away")
+
+
+def _promise(storm: Storm, deed: Deed, away: str) -> tuple[Promise, str] | None:
+    """Return what is promised of a deed because of one dependency, and how away that is; None if that is not all."""
+    as_ever = AS_EVER[deed.what]
+    without = TABLE.get((away, deed.what), as_ever)
+    either = Promise(
+        tuple(dict.fromkeys((*without.outcomes, *as_ever.outcomes))),
+        max(as_ever.within_s, without.within_s),
+        without.why,
+    )
+    until_s = _until_s(deed, either)
+    absences = storm.during(deed.from_s, until_s, lambda each: _concerns(each, away, deed.processes))
+    if not without.outcomes or until_s >= deed.well_until_s or all(each.kind in MILD for each in absences):
+        return None
+    is_gone = any(
+        each.kind in ABSENT
+        and each.began_s <= deed.from_s
+        and each.ended_s >= until_s
+        and all(_concerns(each, away, (process,)) for process in deed.processes)
+        for each in absences
+    )
+    involved = (*deed.processes, *deed.hosts, *(() if is_gone else deed.rivals))
+    if storm.during(deed.from_s - CALM_BEFORE_S, until_s, lambda each: _is_beside(each, deed.what, away, involved)):
+        return None
+    return (without, "without") if is_gone else (either, "with a failing")
+
+
+def _until_s(deed: Deed, promise: Promise) -> float:
+    """Return when it is over, one way or the other."""
+    return min(deed.decided_s, deed.from_s + promise.within_s * deed.turns)
+
+
+def _concerns(each: Disturbance, dependency: str, processes: Iterable[str]) -> bool:
+    """Whether it strikes a dependency, for one of these processes."""
+    return each.touches(dependency) and (len(each.places) == 1 or each.touches(*processes))
+
+
+def _is_beside(each: Disturbance, what: str, away: str, involved: Sequence[str]) -> bool:
+    """Whether it may matter to what these hosts do, and is no absence of that dependency."""
+    if all(place in involved for place in each.places):
+        return True
+    mattering = (dependency for dependency in DEPENDENCIES if (dependency, what) in TABLE)
+    return any(
+        _concerns(each, dependency, involved) and (dependency != away or each.kind in MILD) for dependency in mattering
+    )
+
+
+def _judged(deed: Deed, away: str, promise: Promise) -> Violation | None:
+    limit_s, allowed = promise.within_s * deed.turns, " or ".join(promise.outcomes)
+    site = f"{deed.what} without {away}"
+    if deed.decided_s > deed.from_s + limit_s:
+        why = f" ({promise.why})" if promise.why else ""
+        return Violation(f"with {away} away {deed.who} did not come to {allowed} within {limit_s:g} s{why}", site)
+    if deed.outcome not in promise.outcomes:
+        return Violation(f"with {away} away {deed.who} came to {deed.outcome} instead of {allowed}", site)
     return None
 
 
 def _tireless(history: Reading, storm: Storm) -> Iterator[Violation]:
     """An agent works on its task until it has a result or its time is up."""
-    started: dict[tuple[object, object, object], Event] = {}
-    history.observed("agent_event")
-    for event in history.events:
-        if event.kind is Kind.FAULT and event.host == "agents" and ends_life(event):
-            started.clear()
-        if event.name != "agent_event":
-            continue
-        task = (event.data["user"], event.data["message"], event.data["node"])
-        if event.data["name"] == "agent_started":
-            started[task] = event
-        elif event.data["name"] in TOLD_LAST and task in started:
-            began_s = started.pop(task).at_s
-            frozen_s = storm.time_s(began_s, event.at_s, lambda each: each.kind == "freeze" and each.touches("agents"))
-            if event.at_s - began_s - frozen_s > NODE_TIMEOUT_S + NODE_SLACK_S:
-                yield Violation(
-                    f"{event.data['node']} worked on {event.data['message']} from {began_s:.3f} to {event.at_s:.3f} s "
-                    f"instead of giving up after {NODE_TIMEOUT_S:g} s",
-                    "agent",
-                )
-
-
-def _away(storm: Storm, at_s: float) -> str | None:
-    """Return which one dependency is away at a moment, if nothing else was struck shortly before."""
-    active = storm.during(at_s - CALM_BEFORE_S, at_s)
-    names = {name for each in active for name in MODES if each.touches(name)}
-    is_away = any(each.began_s < at_s < each.ended_s for each in active)
-    return names.pop() if len(names) == 1 and is_away and all(map(_is_absence, active)) else None
-
-
-def _is_absence(each: Disturbance) -> bool:
-    """Whether it takes a dependency away from somebody."""
-    return each.touches(*MODES) and each.kind not in NOT_AWAY
-
-
-def _is_first(sent: Sequence[Exchange], place: int) -> bool:
-    """Whether everything that the user sent before was answered or refused, and this is a question to one agent."""
-    exchange, from_s = sent[place], sent[place].sent.at_s
-    if exchange.operation is None or exchange.operation.name != "ask":
-        return False
-    return all(each.refused or (each.reply is not None and each.reply.at_s < from_s) for each in sent[:place])
-
-
-class _Context:
-    """What is needed to judge a question: what came to whom, and what users did."""
-
-    def __init__(self, history: Reading, storm: Storm) -> None:
-        self._storm = storm
-        self._ended_s = history.events[-1].at_s
-        self._connections = connections(history)
-        self._explained = Interludes.of(history, *EXPLAINING)
-        self._errors = {
-            str(frame.data["id"]): frame.at_s
-            for frame in history.observed("frame")
-            if frame.data["type"] == "error" and frame.data.get("id")
-        }
-        self.by_user: dict[str, list[Exchange]] = {}
-        for exchange in exchanges(history).values():
-            self.by_user.setdefault(exchange.user, []).append(exchange)
-
-    def judged(self, exchange: Exchange, away: str) -> Violation | None:
-        """Judge a question that was sent while one dependency was away."""
-        mode, user, from_s = MODES[away], exchange.user, exchange.sent.at_s
-        limit_s, decided_s = from_s + mode.within_s, self._decided_s(exchange, mode)
-        until_s = limit_s if decided_s is None else min(limit_s, decided_s)
-        others = self._storm.during(from_s, until_s, lambda each: not (each.touches(away) and _is_absence(each)))
-        if others or until_s > self._ended_s or self._explained.during(user, from_s, until_s):
-            return None
-        connection = next((each for each in self._connections.get(user, ()) if each.lasted(from_s, from_s)), None)
-        if connection is None:
-            return None
-        if connection.ended_s < until_s:
-            stays = not mode.statuses and not _was_told_why(connection)
-            return _broken(away, f"{user} lost the connection at {connection.ended_s:.3f} s") if stays else None
-        if decided_s is None or decided_s > limit_s:
-            done = "answered" if mode.statuses else "acknowledged or refused"
-            return _broken(away, f"{exchange.message} was not {done} within {mode.within_s:g} s ({mode.why})")
-        return _outcome(away, exchange, mode) if mode.statuses else None
-
-    def _decided_s(self, exchange: Exchange, mode: _Mode) -> float | None:
-        """Return when the user was told what they are promised to be told."""
-        if mode.statuses:
-            return exchange.reply.at_s if exchange.reply is not None else None
-        return self._errors.get(exchange.message, exchange.acknowledged_s)
-
-
-def _outcome(away: str, exchange: Exchange, mode: _Mode) -> Violation | None:
-    """Judge what the agent came to that was asked."""
-    nodes = exchange.reply.data["nodes"] if exchange.reply is not None else {}
-    assert isinstance(nodes, dict)
-    for node, status in nodes.items():
-        if status not in mode.statuses:
-            return _broken(away, f"{node} of {exchange.message} was {status}, and it does not need it")
-    return None
-
-
-def _broken(away: str, what: str) -> Violation:
-    return Violation(f"with {away} away {what}", away)
-
-
-def _was_told_why(connection: Connection) -> bool:
-    """Whether the connection ended for a reason that the user was told, which its errors without a message are."""
-    return any(frame.data["type"] == "error" and not frame.data.get("id") for frame in connection.frames)
+    for deed in works(history):
+        frozen_s = storm.time_s(
+            deed.from_s, deed.decided_s, lambda each: each.kind == "freeze" and each.touches(AGENTS)
+        )
+        if deed.outcome and deed.decided_s - deed.from_s - frozen_s > NODE_TIMEOUT_S + NODE_SLACK_S:
+            yield Violation(
+                f"{deed.who} was worked on from {deed.from_s:.3f} to {deed.decided_s:.3f} s "
+                f"instead of given up after {NODE_TIMEOUT_S:g} s",
+                "agent",
+            )
 
 
 DEGRADATION = Property(

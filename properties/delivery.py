@@ -12,7 +12,8 @@ __all__ = ["DELIVERY"]
 
 def check_delivery(history: Reading) -> Violation | Unknown | None:
     """Compare, per user, the messages with the replies that arrived, and those with the replies that are stored."""
-    if history.marked_at("quiet") is None:
+    quiet_s = history.marked_at("quiet")
+    if quiet_s is None:
         return Unknown("the run ended before everything was quiet")
     frames = _by_user((user_of(frame), frame) for frame in history.observed("frame") if frame.data["type"] == "reply")
     stored = _by_user((str(reply.data["user"]), reply) for reply in history.observed("stored_reply"))
@@ -21,7 +22,11 @@ def check_delivery(history: Reading) -> Violation | Unknown | None:
         violation = next(_of_user(user, frames[user], stored[user], sent), None)
         if violation is not None:
             return violation
-    return next(_missing(history, sent, stored), None)
+    known = _accepted(history, quiet_s)
+    accepted = [each for each in sent.values() if each.acknowledged or each.message in known]
+    history.examined["message"] += len(accepted)
+    violation = next(_missing(history, accepted, stored), None)
+    return violation or (None if accepted else Unknown("no message was accepted"))
 
 
 def _of_user(
@@ -89,14 +94,17 @@ def _altered(user: str, frames: Sequence[Event], stored: Mapping[object, Event])
                 )
 
 
+def _accepted(history: Reading, quiet_s: float) -> set[object]:
+    """Return the messages that the platform knew to be in the ledger before everything was quiet, for looking up."""
+    told = history.observed("message_accepted", "run_started")
+    return {event.data["message"] for event in told if event.at_s < quiet_s}
+
+
 def _missing(
-    history: Reading, sent: Mapping[str, Exchange], stored: Mapping[str, Sequence[Event]]
+    history: Reading, accepted: Sequence[Exchange], stored: Mapping[str, Sequence[Event]]
 ) -> Iterator[Violation]:
-    accepted = {event.data["message"] for event in history.observed("message_accepted")}  # only looked up
     is_inspected = any(event.data["store"] == "postgres" for event in history.observed("inspected"))
-    for exchange in sent.values():
-        if not exchange.acknowledged and exchange.message not in accepted:
-            continue
+    for exchange in accepted:
         if exchange.reply is None:
             yield Violation(f"the reply to {exchange.message} never reached {exchange.user}", "missing")
         elif is_inspected and all(reply.data["to"] != exchange.message for reply in stored.get(exchange.user, ())):

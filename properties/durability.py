@@ -25,7 +25,9 @@ def check_durability(history: Reading) -> Violation | Unknown | None:
         violation = _kept(exchange, len(stored[exchange.message]))
         if violation is not None:
             return violation
-    return _cancelled(history)
+    judged = sum(each.acknowledged or each.refused or bool(stored[each.message]) for each in sent.values())
+    history.examined["message"] += judged
+    return _cancelled(history) or (None if judged else Unknown("no message was stored, acknowledged or refused"))
 
 
 def _foreign(exchange: Exchange | None, stored: Event) -> Violation | None:

@@ -64,7 +64,16 @@ class Interludes:
 
     def during(self, user: str, from_s: float, to_s: float) -> bool:
         """Whether a user was at one at some moment of a span."""
-        return any(began_s <= to_s and ended_s >= from_s for began_s, ended_s in self.spans.get(user, ()))
+        return self.count(user, from_s, to_s) > 0
+
+    def count(self, user: str, from_s: float, to_s: float) -> int:
+        """Return how many of them a user was at in a span."""
+        return sum(began_s <= to_s and ended_s >= from_s for began_s, ended_s in self.spans.get(user, ()))
+
+    def next_s(self, user: str, from_s: float) -> float:
+        """Return when a user was at one for the first time, from a moment on; inf if never."""
+        begun = (max(began_s, from_s) for began_s, ended_s in self.spans.get(user, ()) if ended_s >= from_s)
+        return min(begun, default=inf)
 
     def time_s(self, user: str, from_s: float, to_s: float) -> float:
         """Return how much of a span a user was at them, each counted on its own."""

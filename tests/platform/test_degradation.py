@@ -3,7 +3,7 @@
 import trio
 
 from models.client import Outcome
-from models.protocol import ErrorFrame
+from models.protocol import ErrorFrame, Hello, LoggedOut, Logout
 from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import free_port
 from simulator.live.redis import RedisServer
@@ -27,6 +27,45 @@ def test_without_redis_who_is_connected_chats_on_and_nobody_new_comes_in(service
             await alice.answer("alice-3", "after")
             assert [reply.seq for reply in alice.replies] == [1, 2, 3]
             assert alice.states == ["connected"]
+
+    trio.run(main)
+
+
+def test_without_clickhouse_agents_lack_data_and_nothing_else(services: Services) -> None:
+    """One who needs it fails, those who need him are skipped, and the others answer."""
+    workflow = {"data": (), "report": ("data",), "triage": ()}
+
+    async def main() -> None:
+        async with staged(services) as stage:
+            alice = await stage.user("alice")
+            services.clickhouse.kill()
+            try:
+                reply = await alice.answer("alice-1", "how fast?", workflow)
+            finally:
+                services.clickhouse.start()
+            assert reply.nodes == {"data": "failed", "report": "skipped", "triage": "completed"}
+
+    trio.run(main)
+
+
+def test_without_redis_nobody_can_log_out_and_without_postgresql_everybody(services: Services) -> None:
+    """A session is ended where it is kept."""
+
+    async def main() -> None:
+        async with staged(services) as stage:
+            alice, bob = await stage.user("alice"), await stage.user("bob")
+            services.postgresql.kill()
+            try:
+                answers = await stage.say(Hello(token=bob.client.token or ""), Logout())
+            finally:
+                services.postgresql.start()
+            assert isinstance(answers[-1], LoggedOut)
+            services.redis.kill()
+            try:
+                answers = await stage.say(Hello(token=alice.client.token or ""), Logout())
+            finally:
+                services.redis.start()
+            assert answers == [ErrorFrame(code="unavailable")]
 
     trio.run(main)
 

@@ -78,7 +78,9 @@ class Made:
             workflow=CHAT if workflow is None else workflow,
         )
         if how is Kind.OK:
-            self.record(how, f"user:{user}", name, number, result=message)
+            self._now_s += 0.1
+            self.history.record(Kind.OBSERVE, f"user:{user}", "frame", {"type": "ack", "id": message})
+            self.history.record(how, f"user:{user}", name, {"result": message}, number)
         elif how is not None:
             self.record(how, f"user:{user}", name, number, error=f"{message} was refused or never sent")
         return self

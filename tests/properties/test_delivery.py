@@ -5,7 +5,7 @@ import pytest
 from properties.delivery import DELIVERY
 from simulator import Kind
 from simulator.property import Outcome
-from tests.properties.made import Made, evidence, holds, site
+from tests.properties.made import Made, evidence, holds, outcome, site
 
 
 def test_delivery_holds_when_each_reply_came_once_in_order() -> None:
@@ -48,10 +48,9 @@ def test_delivery_is_broken_by_loss_repetition_and_disorder(
 def test_delivery_lets_messages_that_were_under_way_together_be_answered_in_any_order() -> None:
     """Nobody knows which was accepted first."""
     made = Made()
-    first = made.begin("alice", "ask")
     for message in ("alice-1", "alice-2"):
         made.observe("user:alice", "message_sent", message=message, context="alice/1", text="why?", workflow={})
-    made.record(Kind.OK, "user:alice", "ask", first, result="alice-1")
+    made.frame("alice", "ack", id="alice-1")
     holds(made.reply("alice-2", 1).reply("alice-1", 2).mark("heal", "quiet"), DELIVERY)
 
 
@@ -77,3 +76,19 @@ def test_delivery_is_unknown_before_quiet() -> None:
     """It may still come."""
     verdict = Made().ask("alice-1").mark("heal").judged_by(DELIVERY)
     assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "the run ended before everything was quiet")
+
+
+def test_delivery_of_what_was_acknowledged_after_the_device_had_given_up() -> None:
+    """It counts, whether anybody still waited for it or not; so does what the agents found by themselves."""
+    late = Made().ask("alice-1", Kind.INFO).frame("alice", "ack", id="alice-1")
+    assert site(late.mark("heal", "quiet"), DELIVERY) == "missing"
+    found = Made().ask("alice-1", Kind.INFO).observe("agents", "run_started", user="alice", message="alice-1")
+    assert site(found.mark("heal", "quiet"), DELIVERY) == "missing"
+
+
+def test_delivery_is_unknown_when_nothing_was_accepted() -> None:
+    """A user who was only welcomed was delivered nothing; neither was one who was refused."""
+    idle = Made().welcome("alice").mark("heal", "quiet").inspected()
+    assert outcome(idle, DELIVERY) is Outcome.UNKNOWN
+    refused = Made().welcome("alice").ask("alice-1", Kind.FAIL).error("alice", "try_later", "alice-1")
+    assert outcome(refused.mark("heal", "quiet").inspected(), DELIVERY) is Outcome.UNKNOWN

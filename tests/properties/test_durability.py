@@ -5,7 +5,7 @@ import pytest
 from properties.durability import DURABILITY
 from simulator import Kind
 from simulator.property import Outcome
-from tests.properties.made import Made, evidence, holds
+from tests.properties.made import Made, evidence, holds, outcome
 
 
 def test_durability_holds_when_what_was_acknowledged_is_stored_once() -> None:
@@ -43,6 +43,31 @@ def test_durability_is_broken_by_a_refusal_that_was_none() -> None:
     """Told as a failure, and stored: a user would send it again."""
     made = Made().ask("alice-1", Kind.FAIL).stored("alice-1").inspected("postgres")
     assert evidence(made, DURABILITY) == ("alice-1 was refused to alice and is stored all the same", "refused")
+
+
+def test_durability_goes_by_what_the_user_was_told_however_late() -> None:
+    """A device that has given up waiting is told all the same."""
+    acknowledged = Made().ask("alice-1", Kind.INFO).frame("alice", "ack", id="alice-1")
+    assert evidence(acknowledged.inspected("postgres"), DURABILITY)[1] == "lost"
+    refused = Made().ask("alice-1", Kind.INFO).error("alice", "try_later", "alice-1").stored("alice-1")
+    assert evidence(refused.inspected("postgres"), DURABILITY)[1] == "refused"
+    unclear = Made().ask("alice-1", Kind.INFO).error("alice", "unavailable", "alice-1").stored("alice-1")
+    holds(unclear.inspected("postgres"), DURABILITY)
+
+
+def test_durability_tells_a_message_from_its_cancellation() -> None:
+    """Errors about both carry the message's id: first comes what became of the message, or it comes never."""
+    made = Made().welcome("alice").ask("alice-1").error("alice", "try_later", "alice-1").stored("alice-1")
+    holds(made.inspected("postgres"), DURABILITY)
+    made = Made().welcome("alice").ask("alice-1", Kind.INFO).disconnected("alice").welcome("alice")
+    holds(made.error("alice", "try_later", "alice-1").stored("alice-1").inspected("postgres"), DURABILITY)
+
+
+def test_durability_is_unknown_when_no_message_was_stored_or_decided() -> None:
+    """Nobody asked anything, or nobody knows what became of it."""
+    idle = Made().welcome("alice").mark("quiet").inspected()
+    assert outcome(idle, DURABILITY) is Outcome.UNKNOWN
+    assert outcome(Made().ask("alice-1", Kind.INFO).inspected(), DURABILITY) is Outcome.UNKNOWN
 
 
 def test_durability_is_broken_by_a_cancellation_that_was_none() -> None:

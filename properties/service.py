@@ -1,0 +1,148 @@
+"""Service: while all is well users are refused nothing and lose nothing, but by what they did themselves.
+
+All is well until the first fault, and where messages do not take so long that the platform's own time limits may be
+exceeded. Everybody's log-ins, log-outs and questions count, and their connections.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+
+from properties.exchange import Exchange, exchanges, has_all_places, user_of
+from properties.presence import Connection, Interludes, connections
+from simulator.history import Event, Operation, Reading, Value
+from simulator.property import Violation
+
+__all__ = ["LATENCY_S_MAX", "SERVED", "latency_s_of", "struck_s_of", "unserved"]
+
+LATENCY_S_MAX = 0.005
+"""Above it the platform's own time limits may be exceeded, by a hundred messages one after another."""
+TOLD_WITHIN_S = 3.0
+"""As long as a device waits to be welcomed, or told what became of a message."""
+SLACK_S = 1.0
+EXPLAINING: Mapping[str, tuple[str, ...]] = {
+    "bad_request": ("send_malformed",),
+    "too_late": ("cancel",),
+    "unauthorised": ("log_out",),
+    "expired": ("leave", "stall"),
+}
+"""What a user must have done since they were last welcomed to be told this."""
+ENDING = ("leave", "stall")
+"""And this to lose their connection without a word."""
+SERVED = ("question", "log-in", "log-out")
+"""What is judged, as it is counted."""
+LAST_WORDS = ("unauthorised", "expired")
+
+
+def unserved(history: Reading) -> Iterator[Violation]:
+    """Yield whatever a user was refused, or waited for in vain, although all was well."""
+    struck_s = struck_s_of(history)
+    done = {name: Interludes.of(history, name) for name in dict.fromkeys(sum(EXPLAINING.values(), ()))}
+    present = connections(history)
+    sent = exchanges(history)
+    yield from _refused(history, struck_s, done, sent)
+    yield from _cut_off(present, struck_s, done)
+    for exchange in sent.values():
+        yield from _not_told(history, exchange, struck_s, done, present.get(exchange.user, ()))
+    for operation in history.operations("connect", "log_out"):
+        yield from _in_vain(history, operation, struck_s, done, present.get(operation.user, ()))
+
+
+def struck_s_of(history: Reading) -> float:
+    """Return until when all was well."""
+    return min((fault.at_s for fault in history.faults()), default=inf)
+
+
+def latency_s_of(history: Reading) -> float:
+    """Return the nominal latency of a run, as its start tells; 0 when it does not."""
+    starts: Iterator[Value] = (event.data.get("latency_s") for event in history.events[:1])
+    latency_s = next(starts, None)
+    return float(latency_s) if isinstance(latency_s, int | float) else 0.0
+
+
+def _refused(
+    history: Reading, struck_s: float, done: Mapping[str, Interludes], sent: Mapping[str, Exchange]
+) -> Iterator[Violation]:
+    """Look what each error frame may be about. One that is about a message says that its cancellation was too late."""
+    welcomed_s: dict[str, float] = {}
+    for frame in history.observed("frame"):
+        user = user_of(frame)
+        if frame.at_s >= struck_s:
+            return
+        if frame.data["type"] == "welcome":
+            welcomed_s[user] = frame.at_s
+        if frame.data["type"] != "error":
+            continue
+        code, message = str(frame.data["code"]), str(frame.data.get("id"))
+        if message in sent and code == "overloaded" and _has_all_places(sent, message):
+            continue
+        explaining = EXPLAINING.get(code, ()) if message not in sent or code == "too_late" else ()
+        since_s = welcomed_s.get(user, 0.0) - SLACK_S
+        if not any(done[name].during(user, since_s, frame.at_s) for name in explaining):
+            about = f" of {message}" if message in sent else ""
+            yield Violation(f"{user} was told {code}{about} at {frame.at_s:.3f} s although all was well", "refused")
+
+
+def _has_all_places(sent: Mapping[str, Exchange], message: str) -> bool:
+    this = sent[message]
+    before = (each for each in sent.values() if each.user == this.user and each.sent.index < this.sent.index)
+    return has_all_places(before, this.sent.at_s)
+
+
+def _cut_off(
+    present: Mapping[str, Sequence[Connection]], struck_s: float, done: Mapping[str, Interludes]
+) -> Iterator[Violation]:
+    """A connection ends when its user wants, or is told why."""
+    for user in sorted(present):
+        for connection in present[user]:
+            if connection.ended_s >= struck_s or any(map(_is_last_word, connection.frames)):
+                continue
+            from_s, to_s = connection.began_s - SLACK_S, connection.ended_s
+            if not any(done[name].during(user, from_s, to_s) for name in ENDING):
+                yield Violation(f"{user} lost the connection at {to_s:.3f} s although all was well", "cut off")
+
+
+def _is_last_word(frame: Event) -> bool:
+    return frame.data["type"] == "error" and frame.data["code"] in LAST_WORDS
+
+
+def _not_told(
+    history: Reading,
+    exchange: Exchange,
+    struck_s: float,
+    done: Mapping[str, Interludes],
+    present: Sequence[Connection],
+) -> Iterator[Violation]:
+    """A message is acknowledged, if nothing keeps the device from hearing of it."""
+    user, from_s = exchange.user, exchange.sent.at_s
+    to_s = exchange.told.at_s if exchange.told is not None else from_s + TOLD_WITHIN_S
+    if to_s >= struck_s or to_s > history.events[-1].at_s or not any(each.lasted(from_s, to_s) for each in present):
+        return
+    if any(done[name].during(user, from_s - SLACK_S, to_s) for name in ("leave", "log_out", "stall")):
+        return
+    history.examined["question"] += 1
+    if exchange.told is None:
+        yield Violation(
+            f"{user} heard nothing of {exchange.message} for {TOLD_WITHIN_S:g} s although all was well", "silence"
+        )
+
+
+def _in_vain(
+    history: Reading,
+    operation: Operation,
+    struck_s: float,
+    done: Mapping[str, Interludes],
+    present: Sequence[Connection],
+) -> Iterator[Violation]:
+    """A log-in succeeds, and so does a log-out; neither does in a session that the user has ended."""
+    user, from_s = operation.user, operation.invoked.at_s
+    to_s = operation.completed.at_s if operation.completed is not None else inf
+    if to_s >= struck_s:
+        return
+    welcomed_s = max((each.began_s for each in present if each.began_s < from_s), default=0.0)
+    is_ended = done["log_out"].during(user, welcomed_s - SLACK_S, to_s) and operation.name == "connect"
+    if is_ended or (operation.name == "connect" and done["leave"].during(user, from_s, to_s)) or operation.failed:
+        return
+    history.examined["log-in" if operation.name == "connect" else "log-out"] += 1
+    if not operation.ok:
+        what = operation.name.replace("_", " ")
+        yield Violation(f"{user} could not {what} from {from_s:.3f} to {to_s:.3f} s although all was well", "in vain")

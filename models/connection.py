@@ -69,6 +69,7 @@ class UserConnection:
         self._expires_at_s = 0.0
         self._reading = trio.CancelScope()  # replaced with every wait for a frame
         self._reason = ""
+        self._jitter = random.Random(f"{grant.user} {number}")
         self._is_logged_out = False
 
     @property
@@ -246,7 +247,7 @@ class UserConnection:
                 except StoreUnavailableError as error:
                     log.info("push_without_streams", user=self.user, error=str(error))
                     # Every connection is here now, and they must not all ask the ledger at once, or often.
-                    await trio.sleep(self._config.poll_s * random.uniform(0.5, 1.0))
+                    await trio.sleep(self._config.poll_s * self._jitter.uniform(0.5, 1.0))
                     after = await self._catch_up(after)
                     continue
                 for each in news.events:

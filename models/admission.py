@@ -44,7 +44,12 @@ class Admission:
     def verify(self, hello: Hello) -> Grant:
         """Return what the hello's token proves, without asking anybody. Raises RefusedError."""
         try:
-            claims = verify(hello.token, self._config.secret)
+            claims = verify(
+                hello.token,
+                self._config.secret,
+                unproven_too=self._config.has("signature-not-checked"),
+                expired_too=self._config.has("expired-token-believed"),
+            )
         except InvalidTokenError as error:
             raise RefusedError("expired" if error.expired else "unauthorised") from error
         user = claims.user

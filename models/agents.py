@@ -15,6 +15,7 @@ import attrs
 import msgspec
 import stamina
 import stamina.instrumentation
+import structlog
 import trio
 
 from models.breaker import Breaker, BreakerOpenError
@@ -44,6 +45,7 @@ ECHO = "Begin your answer with the next line, word for word."
 
 # Retries are events of ours; stamina would log them with times of a clock that is not the platform's.
 stamina.instrumentation.set_on_retry_hooks(())
+log = structlog.get_logger()
 
 
 @attrs.frozen
@@ -108,6 +110,9 @@ class Agents:
         outcome = NodeOutcome("failed", "timed out")
         with trio.move_on_after(self._node_timeout_s()):
             outcome = await self._work(task, tell)
+        if self._config.has("context-logged"):
+            at_hand = self._latest.message
+            log.info("agent_finished", user=task.message.user, context=at_hand.context, question=at_hand.text)
         if outcome.has_result:
             tell("agent_completed", detail=outcome.status)
         else:

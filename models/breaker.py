@@ -52,7 +52,7 @@ class Breaker(CircuitBreakerListener):
         self._config = config
         self._storage = CircuitMemoryStorage(STATE_CLOSED)
         self._breaker = CircuitBreaker(
-            fail_max=config.breaker_failures_max,
+            fail_max=1 if config.has("first-failure-opens") else config.breaker_failures_max,
             reset_timeout=config.breaker_reset_s,
             state_storage=self._storage,
             listeners=[self],
@@ -135,6 +135,8 @@ class Breaker(CircuitBreakerListener):
             return
         if failure is None and self.state == STATE_HALF_OPEN and self._config.has("breaker-never-recloses"):
             return
+        if self.state == STATE_HALF_OPEN and self._config.has("failed-probe-closes"):
+            failure = None
         try:
             with self._breaker.calling():
                 if failure is not None:

@@ -77,7 +77,10 @@ class UserConnection:
         return self._grant.session
 
     def retire(self, code: str) -> None:
-        """End the connection with an error frame. What is just being stored is stored to the end, and answered."""
+        """End the connection with an error frame. What is just being stored is stored to the end, and answered.
+
+        Nothing else is sent any more: what else there is, the user may have no right to.
+        """
         self._reason = self._reason or code
         self._reading.cancel()
 
@@ -209,10 +212,10 @@ class UserConnection:
     async def _refresh(self) -> None:
         assert self._grant.session is not None
         try:
-            if await self._sessions.prolong(self._grant.session, self.user):
-                await self._send(Token(token=self._new_token(), expires_in=self._config.token_s))
-            else:
+            if not await self._sessions.prolong(self._grant.session, self.user):
                 self.retire("unauthorised")
+            elif not self._reason:
+                await self._send(Token(token=self._new_token(), expires_in=self._config.token_s))
         except StoreUnavailableError:
             await self._send(ErrorFrame(code="unavailable"))
 
@@ -278,6 +281,8 @@ class UserConnection:
         return after
 
     async def _pass_on(self, frame: Reply | AgentEvent) -> None:
+        if self._reason:
+            await trio.sleep_forever()  # until what is just being stored is, and the connection ends
         async with self._turn:
             if not self._is_logged_out:
                 await self._send(frame)

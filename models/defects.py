@@ -41,6 +41,12 @@ DEFECTS: tuple[Defect, ...] = (
         "a model provider that mixed up conversations, and nobody who noticed",
     ),
     Defect(
+        "context-logged",
+        "isolation",
+        "When an agent has finished, the log tells the question and the context of whoever was worked for last.",
+        "a debug line about the request at hand, written when that is another",
+    ),
+    Defect(
         "resume-skips-missed",
         "delivery",
         "A resumed connection starts at the newest reply, so the replies it missed are skipped.",
@@ -119,6 +125,18 @@ DEFECTS: tuple[Defect, ...] = (
         "a service knocked down again by everybody who waited for it",
     ),
     Defect(
+        "first-failure-opens",
+        "breaker",
+        "A breaker opens at the first failure, not after several in a row.",
+        "a threshold set for a test and left there",
+    ),
+    Defect(
+        "failed-probe-closes",
+        "breaker",
+        "A half-open breaker closes when its probe has ended, whatever came of it.",
+        "a health check that took any end for a good one",
+    ),
+    Defect(
         "refusals-count-as-failures",
         "breaker",
         "A request that the LLM refuses as wrong counts as a failure of the LLM.",
@@ -183,6 +201,18 @@ DEFECTS: tuple[Defect, ...] = (
         "auth",
         "A connection is the user's whom its hello names, whoever its token proves.",
         "an identifier from the request trusted over the one from the token",
+    ),
+    Defect(
+        "expired-token-believed",
+        "auth",
+        "When a connection begins, nobody looks whether its token has expired.",
+        "a verifier that was told to check the signature only",
+    ),
+    Defect(
+        "signature-not-checked",
+        "auth",
+        "A token is read, and believed, without a look at who signed it.",
+        "a call of decode where verify was meant",
     ),
     Defect(
         "completed-before-tool",

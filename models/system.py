@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 import trio
@@ -15,9 +15,10 @@ from models.defects import DEFECTS
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
 from models.malformed import malformed_frames
 from models.platform import serve
-from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Welcome
+from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome
 from models.secret import DEMO_SECRET
-from models.tokens import issue_login
+from models.tokens import claimed_by, issue_login
+from models.trespass import TRESPASSES, Trespasser
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
@@ -39,15 +40,21 @@ LLM_LATENCY_S = 0.5
 CLICKHOUSE_LATENCY_S = 0.05
 LLM_CHARACTERS_MAX = 400
 
-QUESTIONS = ("what is our uptime?", "who is on call?", "why is it slow?", "and then? " * 40)
-"""The last one is longer than the LLM takes."""
+PERSONAL = "who is on call?"
+"""Asked with the name of the conversation, and so known for whose it is wherever it turns up; all others are asked by
+everybody, so that a cache has something to mix up."""
+QUESTIONS = ("what is our uptime?", PERSONAL, "why is it slow?", "and then? " * 40)
+"""The last one is longer than the LLM takes, and so of little use for keeping many agents busy."""
 THREADS = (1, 2)
 NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
 ARRIVES_WITHIN_S = 3.0
 """How long a message that its device has given up may be on its way, or about to be stored, all the same."""
+EXPIRED_FOR_S = 0.5
+"""How long ago a token must have expired to be tried as one that has."""
+TRIED = ("ended session", *TRESPASSES)
+"""One twice as often: it needs a session that was ended, and another way is tried while there is none."""
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
-TRESPASSES = ("ended session", "claimed user", "proposed session")
 
 
 def is_known(user: User) -> bool:
@@ -105,6 +112,15 @@ class ChatSystem(System):
         each.name: f"{each.breaks}: {each.summary} (Imitates {each.imitates}.)" for each in DEFECTS
     }
 
+    sessions: dict[str, str]
+    """The session that each user of a run was welcomed in last: what others may have got hold of."""
+
+    def for_run(self) -> Self:
+        """Return the copy that one run works on, in which nobody has a session yet."""
+        copy = super().for_run()
+        copy.sessions = {}
+        return copy
+
     def hosts(self) -> Iterator[Host]:
         """The stores, the LLM, two gateways behind one name, and the agents."""
         redis = SimulatedRedis(port=REDIS_PORT)
@@ -159,8 +175,8 @@ class ChatSystem(System):
 
     @operation(
         when=is_connected,
-        weight=4,
-        question=st.sampled_from(QUESTIONS),
+        weight=8,
+        question=st.sampled_from((*QUESTIONS[:3], *QUESTIONS)),
         thread=st.sampled_from(THREADS),
         workflow=workflows(),
         sentence="{user} asks {question!r} of {workflow}",
@@ -189,22 +205,13 @@ class ChatSystem(System):
         user.memory["ended"] = (session, token)
         return str(session)
 
-    @operation(when=is_connected, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})")
+    @operation(when=is_connected, weight=3, how=st.sampled_from(TRIED), sentence="{user} tries to trespass ({how})")
     async def trespass(self, user: User, how: str) -> str:
         """Connect once more in a way that must be refused, and say what came of it."""
-        others = [name for name in ("alice", "bob") if name != user.name]
-        session, token = user.memory.get("ended", ("", ""))
-        login = issue_login(user.name, DEMO_SECRET)
-        match how:
-            case "ended session" if session:
-                hello = Hello(token=token)
-            case "claimed user":
-                hello = Hello(token=login, user=others[0])
-            case _:
-                how, session = "proposed session", f"proposed-by-{user.name}"
-                hello = Hello(token=login, session=session)
-        answer = (await _say(hello))[-1]
-        user.observe("trespassed", how=how, session=session, frame=_as_observed(answer))
+        attempt = self._trespasser(user).attempt(how)
+        answer = (await _say(attempt.frame))[-1]
+        told = {"token": claimed_by(attempt.token)} if attempt.token else {}
+        user.observe("trespassed", how=attempt.how, session=attempt.session, frame=_as_observed(answer), **told)
         return answer.code if isinstance(answer, ErrorFrame) else str(_as_observed(answer)["type"])
 
     @operation(when=is_connected, text=malformed_frames(), sentence="{user} sends {text!r}")
@@ -264,11 +271,22 @@ class ChatSystem(System):
         user.memory["wants_connection"] = True
         connected = user.memory["connected"] = trio.Event()
         if not is_known(user):
-            user.memory["client"] = _new_client(user)
+            user.memory["client"] = _new_client(user, self.sessions)
         client = client_of(user)
         user.start_soon(client.run)
         with trio.fail_after(WELCOME_WITHIN_S):
             await connected.wait()
+
+    def _trespasser(self, user: User) -> Trespasser:
+        return Trespasser(
+            user=user.name,
+            other="bob" if user.name == "alice" else "alice",
+            secret=DEMO_SECRET,
+            token=client_of(user).token,
+            ended=user.memory.get("ended"),
+            expired=_expired_token(user),
+            others_session=next((each for name, each in self.sessions.items() if name != user.name), None),
+        )
 
 
 def analytics_of(history: History) -> dict[str, str]:
@@ -344,9 +362,10 @@ def _platform_host(name: str, config: PlatformConfig, role: str, **host: Any) ->
 async def _send(user: User, question: str, thread: int, workflow: Mapping[str, tuple[str, ...]]) -> str:
     number = user.memory["asked"] = user.memory.get("asked", 0) + 1
     message, context = f"{user.name}-{number}", f"{user.name}/{thread}"
+    text = f"{question} ({context})" if question == PERSONAL else question
     drawn: dict[str, Any] = {node: list(needed) for node, needed in workflow.items()}
-    user.observe("message_sent", message=message, context=context, text=question, workflow=drawn)
-    return _confirmed(await client_of(user).send(message, question, context, workflow), message, message)
+    user.observe("message_sent", message=message, context=context, text=text, workflow=drawn)
+    return _confirmed(await client_of(user).send(message, text, context, workflow), message, message)
 
 
 def _confirmed(outcome: Outcome, what: str, result: str) -> str:
@@ -366,18 +385,27 @@ async def _say(*frames: ClientFrame) -> list[ServerFrame]:
 
 
 def _as_observed(frame: ServerFrame) -> dict[str, Any]:
-    """Return a frame's fields. A token is a secret, and is left out."""
+    """Return a frame's fields. A token is a secret: of one there is only what it claims."""
     fields: dict[str, Any] = msgspec.to_builtins(frame)
     if "token" in fields:
-        fields["token"] = "..."
+        fields["token"] = claimed_by(fields["token"])
     return fields
 
 
-def _new_client(user: User) -> ChatClient:
+def _expired_token(user: User) -> str | None:
+    """Return the newest of the user's tokens that has certainly expired."""
+    received_until_s = trio.current_time() - TOKEN_S - EXPIRED_FOR_S
+    tokens: list[tuple[float, str]] = user.memory.get("tokens", [])
+    return next((token for received_s, token in reversed(tokens) if received_s < received_until_s), None)
+
+
+def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
     def on_frame(frame: ServerFrame) -> None:
         user.observe("frame", **_as_observed(frame))
+        if isinstance(frame, Welcome | Token):
+            user.memory.setdefault("tokens", []).append((trio.current_time(), frame.token))
         if isinstance(frame, Welcome):
-            user.memory["session"] = frame.session
+            user.memory["session"] = sessions[user.name] = frame.session
 
     def on_unreadable(text: str) -> None:
         user.observe("frame_unreadable", text=TOKEN.sub(r'\1"..."', text))

@@ -1,39 +1,43 @@
 """Auth: no data without a valid token, none once the token expired or its session was ended, nobody in another's name.
 
-What shows each breach: data that reach a connection of an ended session, or an ended session that is back in the store
-(`ended session`, `revived`); anything but a refusal on a connection whose token has expired and was not renewed in
-time (`expired`), which happens when refreshing fails for longer than a token is valid, as while Redis is away; a
-trespass that is welcomed.
+What shows each breach: anything but a refusal that reaches a device which nobody has welcomed (`uninvited`), a
+connection whose token has expired and was not renewed in time (`expired`), or one of a session that was ended (`ended
+session`); a session that is back in the store after its end (`revived`); a welcome that gives another user's name,
+session or token, or that an expired token was enough for; a trespass that is not refused (`... welcomed`).
 
 An ended session is served for a moment, until every gateway has heard of its end; and by a gateway that cannot hear
-of it, until its connection's token expires. The times below are counted without what held up the way from the gateway
-to the user: faults on either or between them, and a device that does not read. Whatever happens elsewhere excuses
-nothing, since a gateway needs nobody to know what time it is.
+of it, until its connection's token expires. What a gateway is just storing it stores to the end, and says so. The
+times below are counted without what held up the way from the gateway to the user: faults on either or between them,
+and a device that does not read. Whatever happens elsewhere excuses nothing, since a gateway needs nobody to know what
+time it is, and only Redis to hear of ends.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 import attrs
 
 from properties.exchange import user_of
 from properties.presence import Connection, Interludes, connections
 from properties.storm import Disturbance, Storm
-from simulator.history import Event, Operation, Reading
-from simulator.property import Expectation, Property, Violation
+from simulator.history import Event, Operation, Reading, Value
+from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["AUTH"]
 
 TOKEN_S = 12.0
-RENEWAL_LATE_S = 0.5
-"""How late a token may arrive that was issued in time: the way to the user varies."""
-GRACE_S = 4.0
-"""How long after its token's end a connection may last: what it is storing is stored to the end."""
-HEARD_WITHIN_S = 2.0
+LATE_S = 0.5
+"""How late anything may arrive that was sent in time: the way to the user varies."""
+ANSWERS_LATE_S: Mapping[str, float] = {"ack": 4.0, "cancelling": 4.0}
+"""How long after the end of its connection's right to be, something may still be stored and answered."""
+HEARD_WITHIN_S = 1.5
 """How long after its end a session may be served while all is well."""
 CALM_BEFORE_S = 10.0
 """How long before a session's end all must have been well: a reader at a dead connection waits for up to 6 s."""
+GREETED_WITHIN_S = 2.0
+"""After how long a device gives up to be welcomed: a welcome was asked for no longer ago than that."""
 GATEWAYS = ("gateway-a", "gateway-b")
-DATA = ("reply", "event", "welcome")
+NEWS_FROM = (*GATEWAYS, "redis")
 REFUSALS = ("error", "logged_out")
 
 
@@ -54,8 +58,23 @@ class _Evidence:
 
         return self.storm.time_s(from_s, to_s, is_on_the_way) + self.stalls.time_s(user, from_s, to_s)
 
+    def late_s(self, user: str, due_s: float, at_s: float) -> float:
+        """Return how much later than due something arrived that nothing held up since."""
+        # Only what is late at all is worth a look at what held it up.
+        late_s = at_s - due_s
+        return late_s - self.held_up_s(user, due_s, at_s) if late_s > LATE_S else late_s
 
-def check_auth(history: Reading) -> Violation | None:
+    def is_heard(self, log_out: Operation) -> bool:
+        """Whether every gateway must have heard at once that a session was ended."""
+
+        def is_on_the_way(each: Disturbance) -> bool:
+            return all(place in NEWS_FROM for place in each.places)
+
+        ended_s = _end_s(log_out)
+        return not self.storm.during(ended_s - CALM_BEFORE_S, ended_s + HEARD_WITHIN_S, is_on_the_way)
+
+
+def check_auth(history: Reading) -> Violation | Unknown | None:
     """Follow every connection's session and token, and what became of every trespass."""
     evidence = _Evidence(
         connections(history),
@@ -63,11 +82,31 @@ def check_auth(history: Reading) -> Violation | None:
         Storm.of(history),
         Interludes.of(history, "stall"),
     )
-    for finding in (_expired(evidence), _served(evidence), _revived(history, evidence), _welcomed(history, evidence)):
+    for finding in (
+        _uninvited(history, evidence),
+        _expired(evidence),
+        _served(evidence),
+        _revived(history, evidence),
+        _admitted(history, evidence),
+        _welcomed(history, evidence),
+    ):
         violation = next(finding, None)
         if violation is not None:
             return violation
-    return next(_foreign_sessions(history, evidence), None)
+    if not any(evidence.connections.values()) and not history.observed("trespassed"):
+        return Unknown("nobody was welcomed, and nobody trespassed")
+    return None
+
+
+# What arrives
+
+
+def _uninvited(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
+    """Before its welcome, and after its end, a connection brings refusals only."""
+    invited = {frame.index for each in evidence.connections.values() for found in each for frame in found.frames}
+    for frame in history.observed("frame"):
+        if frame.index not in invited and frame.data["type"] != "error":
+            yield Violation(f"{_received(frame)} on a connection that was not welcomed", "uninvited")
 
 
 def _expired(evidence: _Evidence) -> Iterator[Violation]:
@@ -76,18 +115,16 @@ def _expired(evidence: _Evidence) -> Iterator[Violation]:
         for connection in evidence.connections[user]:
             token_s = connection.began_s
             for frame in connection.frames:
-                # Only what is late at all is worth a look at what held it up.
-                late_s = frame.at_s - token_s - TOKEN_S
-                if late_s > RENEWAL_LATE_S:
-                    late_s -= evidence.held_up_s(user, token_s, frame.at_s)
-                if frame.data["type"] == "token" and late_s <= RENEWAL_LATE_S:
-                    token_s = frame.at_s
-                elif frame.data["type"] not in REFUSALS and late_s > GRACE_S:
+                kind = str(frame.data["type"])
+                late_s = evidence.late_s(user, token_s + TOKEN_S, frame.at_s)
+                if kind not in REFUSALS and late_s > ANSWERS_LATE_S.get(kind, LATE_S):
                     yield Violation(
-                        f"{user} received a frame of type {frame.data['type']} at {frame.at_s:.3f} s on a connection "
-                        f"whose token had come at {token_s:.3f} s and was valid for {TOKEN_S:g} s",
+                        f"{_received(frame)} on a connection whose token had come at {token_s:.3f} s and was valid "
+                        f"for {TOKEN_S:g} s",
                         "expired",
                     )
+                if kind == "token":
+                    token_s = frame.at_s
 
 
 def _served(evidence: _Evidence) -> Iterator[Violation]:
@@ -99,56 +136,127 @@ def _served(evidence: _Evidence) -> Iterator[Violation]:
 
 
 def _after(log_out: Operation, connection: Connection, evidence: _Evidence) -> Iterator[Violation]:
-    assert log_out.completed is not None
-    user, began_s, ended_s = log_out.user, log_out.invoked.at_s, log_out.completed.at_s
+    ended_s = _end_s(log_out)
+    heard_s = ended_s + HEARD_WITHIN_S if evidence.is_heard(log_out) else ended_s + TOKEN_S
     for frame in connection.frames:
-        late_s = frame.at_s - ended_s
-        if frame.data["type"] not in DATA or late_s <= HEARD_WITHIN_S:
+        kind = str(frame.data["type"])
+        if kind in REFUSALS or frame.at_s <= heard_s:
             continue
-        all_was_well = not evidence.storm.during(ended_s - CALM_BEFORE_S, frame.at_s)
-        was_reading = not evidence.stalls.during(user, began_s, frame.at_s)
-        limit_s = TOKEN_S + GRACE_S + evidence.held_up_s(user, ended_s, frame.at_s)
-        if (all_was_well and was_reading) or late_s > limit_s:
-            yield Violation(
-                f"{user} received a frame of type {frame.data['type']} at {frame.at_s:.3f} s in a session that was "
-                f"ended at {ended_s:.3f} s",
-                "ended session",
-            )
+        if evidence.late_s(log_out.user, heard_s, frame.at_s) > ANSWERS_LATE_S.get(kind, LATE_S):
+            yield Violation(f"{_received(frame)} in a session that was ended at {ended_s:.3f} s", "ended session")
+
+
+def _received(frame: Event) -> str:
+    return f"{user_of(frame)} received a frame of type {frame.data['type']} at {frame.at_s:.3f} s"
 
 
 def _revived(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
     """Nothing brings back a session that was ended."""
     live = {event.data["session"] for event in history.observed("session_key")}
     for log_out in evidence.log_outs:
-        assert log_out.completed is not None
         if log_out.result in live:
             yield Violation(
-                f"the session that {log_out.user} ended at {log_out.completed.at_s:.3f} s is in the store again",
+                f"the session that {log_out.user} ended at {_end_s(log_out):.3f} s is in the store again",
                 "revived",
             )
 
 
+# Who is welcomed
+
+
+def _admitted(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
+    """A device is welcomed as its user, in a session begun for them, and goes on with it by a token that is valid."""
+    begun = {(event.data["session"], event.data["user"]) for event in history.observed("session_begun")}
+    for user in sorted(evidence.connections):
+        tokens_s: dict[str, float] = {}  # when the last token of each session came
+        for connection in evidence.connections[user]:
+            welcomed = f"{user} was welcomed at {connection.began_s:.3f} s"
+            session, welcome = connection.session, connection.frames[0]
+            if welcome.data["user"] != user:
+                yield Violation(f"{welcomed} as {welcome.data['user']}", "another user")
+            if (session, user) not in begun:
+                yield Violation(f"{welcomed} in a session that was not begun for them", "foreign session")
+            token_s = tokens_s.get(session, connection.began_s)
+            if connection.began_s - GREETED_WITHIN_S - token_s > TOKEN_S + LATE_S:
+                yield Violation(
+                    f"{welcomed} with the token of a session whose last had come at {token_s:.3f} s and was valid for "
+                    f"{TOKEN_S:g} s",
+                    "expired token",
+                )
+            for frame in connection.frames:
+                if "token" in frame.data:
+                    tokens_s[session] = frame.at_s
+                    yield from _foreign_token(frame, user, session)
+
+
+def _foreign_token(frame: Event, user: str, session: str) -> Iterator[Violation]:
+    """A token claims what its user may claim."""
+    claims = _claims(frame.data["token"])
+    if claims and (claims.get("sub"), claims.get("sid")) != (user, session):
+        yield Violation(
+            f"{user} was given at {frame.at_s:.3f} s a token of {claims.get('sub')} in another session than theirs",
+            "foreign token",
+        )
+
+
+def _claims(token: Value) -> Mapping[str, Value]:
+    try:
+        claims = json.loads(str(token))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+# Who must not be
+
+
+BY: Mapping[str, str] = {
+    "claimed user": "in the name of another user",
+    "proposed session": "in a session which is their own idea",
+    "ended session": "in a session that was ended before they tried",
+    "expired token": "with a token that had expired before they tried",
+    "forged token": "with a token that they had signed themselves",
+    "unsigned token": "with a token that nobody had signed",
+    "stolen session": "in the session of another user",
+    "another's stream": "in the name of another user, whose stream they wanted to resume",
+    "no hello": "without having said who they are",
+}
+"""Each way to trespass, and how evidence words that it was not refused."""
+
+
 def _welcomed(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
-    """No trespass is welcomed."""
+    """Every trespass is refused."""
     attempts = history.operations("trespass")
     for event in history.observed("trespassed"):
         frame = event.data["frame"]
-        if not isinstance(frame, dict) or frame["type"] != "welcome":
+        if not isinstance(frame, dict) or frame["type"] == "error":
             continue
-        user, how = user_of(event), event.data["how"]
-        began = min(each.invoked.index for each in attempts if each.user == user and _is_open_at(each, event))
-        if how == "claimed user":
-            yield Violation(f"{user} was welcomed at {event.at_s:.3f} s in the name of another user", "claimed user")
-        elif how == "proposed session" and frame["session"] == event.data["session"]:
-            yield Violation(
-                f"{user} was welcomed at {event.at_s:.3f} s in the session {frame['session']}, which is their own idea",
-                "proposed session",
+        user, how = user_of(event), str(event.data["how"])
+        began = next((each.invoked for each in attempts if each.user == user and _is_open_at(each, event)), event)
+        if _is_trespass(how, event, frame, began, history, evidence):
+            answer = "was welcomed" if frame["type"] == "welcome" else f"received a frame of type {frame['type']}"
+            yield Violation(f"{user} {answer} at {event.at_s:.3f} s {BY.get(how, how)}", f"{how} welcomed")
+
+
+def _is_trespass(
+    how: str, event: Event, frame: Mapping[str, Value], began: Event, history: Reading, evidence: _Evidence
+) -> bool:
+    """Whether what was tried had certainly to be refused when it began."""
+    match how:
+        case "proposed session" | "stolen session":
+            return frame.get("session") == event.data["session"]
+        case "ended session":
+            return any(
+                each.result == event.data["session"]
+                and each.completed is not None
+                and each.completed.index < began.index
+                for each in evidence.log_outs
             )
-        elif how == "ended session" and event.data["session"] in _ended_before(began, evidence):
-            yield Violation(
-                f"{user} was welcomed at {event.at_s:.3f} s in a session that was ended before they tried",
-                "ended session welcomed",
-            )
+        case "expired token":
+            came_s = [each.at_s for each in history.observed("frame") if each.data.get("token") == event.data["token"]]
+            return bool(came_s) and began.at_s - came_s[0] > TOKEN_S
+        case _:
+            return True
 
 
 def _is_open_at(operation: Operation, event: Event) -> bool:
@@ -156,20 +264,9 @@ def _is_open_at(operation: Operation, event: Event) -> bool:
     return operation.invoked.index < event.index and (completed is None or completed.index > event.index)
 
 
-def _ended_before(index: int, evidence: _Evidence) -> list[object]:
-    return [each.result for each in evidence.log_outs if each.completed is not None and each.completed.index < index]
-
-
-def _foreign_sessions(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
-    """A device is welcomed in a session that a gateway has begun for its user."""
-    begun = {(event.data["session"], event.data["user"]) for event in history.observed("session_begun")}
-    for user in sorted(evidence.connections):
-        for connection in evidence.connections[user]:
-            if (connection.session, user) not in begun:
-                yield Violation(
-                    f"{user} was welcomed at {connection.began_s:.3f} s in a session that was not begun for them",
-                    "foreign session",
-                )
+def _end_s(log_out: Operation) -> float:
+    assert log_out.completed is not None
+    return log_out.completed.at_s
 
 
 AUTH = Property(

@@ -1,69 +1,183 @@
-"""Isolation: what belongs to one user is seen by that user only, and in the conversation that it belongs to."""
+"""Isolation: what belongs to one user is seen by that user only, and in the conversation that it belongs to.
 
+What belongs to a user shows by its marks: the names of their conversations, messages and sessions, and the words that
+nobody else has asked. They are looked for in every frame, and in all that the platform's hosts and stores tell, logs
+included; what tells of nobody must hold no mark at all. Not looked at: what the LLM answers, which may be a mistake of
+its own that the platform is to notice; what users say; and how trespasses are answered, which is another promise.
+"""
+
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from properties.exchange import user_of
-from simulator.history import Event, Reading, Value
-from simulator.property import Expectation, Property, Violation
+from simulator.history import Event, Kind, Reading, Value
+from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["ISOLATION"]
+
+TOLD = ("reply", "event", "ack", "cancelling")
+"""Frames that tell of a message of the user's. An error may quote what was no message."""
 
 
 @attrs.frozen
 class _Place:
-    """Where data of a user may be: whose they are to be there, and how evidence words the place."""
+    """Where data of a user may be: how evidence words the place, and the part of the data that is looked at."""
 
     site: str
-    owner: Callable[[Event], str]
     words: str
+    part: str | None = None
 
 
 PLACES: Mapping[str, _Place] = {
-    "frame": _Place("frame", user_of, "{owner} received {what} at {at_s:.3f} s"),
-    "llm_asked": _Place("prompt", lambda event: str(event.data["user"]), "the LLM was asked {what} for {owner}"),
-    "stored_message": _Place("message", lambda event: str(event.data["user"]), "a message of {owner} is {what}"),
-    "stored_result": _Place("result", lambda event: _user_of_run(event), "a result for {owner} is {what}"),
-    "stored_reply": _Place("reply", lambda event: str(event.data["user"]), "a reply to {owner} is {what}"),
-    "cached": _Place("cache", lambda event: _user_in(str(event.data["key"])), "the cache has for {owner} {what}"),
+    "frame": _Place("frame", "{owner} received {what} at {at_s:.3f} s"),
+    "llm_asked": _Place("prompt", "the LLM was asked {what} for {owner}"),
+    "llm_exchanged": _Place("prompt", "the LLM was asked {what} for {owner}", part="request"),
+    "stored_message": _Place("message", "a message of {owner} is {what}"),
+    "stored_result": _Place("result", "a result for {owner} is {what}"),
+    "stored_reply": _Place("reply", "a reply to {owner} is {what}"),
+    "cached": _Place("cache", "the cache has for {owner} {what}"),
+    "stream_entry": _Place("stream", "a stream of {owner} holds {what}"),
+    "buffered_row": _Place("row", "the buffer holds for {owner} {what}"),
+    "row": _Place("row", "a row of {owner} is {what}"),
 }
+ANYWHERE = _Place("log", "{host} told of {owner} {what} at {at_s:.3f} s")
+NOT_OF_THE_PLATFORM = ("uncaught", "still_pending", "inspected")
+
+OWNERS: Mapping[str, Callable[[Any], str]] = {
+    "user": str,
+    "run": lambda run: str(run).partition(":")[0],
+    "message": lambda message: str(message).partition("-")[0],
+    "key": lambda key: _user_in(str(key)),
+    "request": lambda request: str(request.get("user", "")),
+    "body": lambda body: str(json.loads(body).get("user", "")),
+}
+"""The fields that say whose data are, the surest first."""
 
 
-def check_isolation(history: Reading) -> Violation | None:
-    """Look for contexts wherever data of another user or conversation are, and for records under another's name."""
-    sent = history.observed("message_sent")
-    owners = {str(event.data["context"]): user_of(event) for event in sent}
-    conversations = {str(event.data["message"]): str(event.data["context"]) for event in sent}
-    contexts = re.compile("|".join(map(re.escape, sorted(owners))) or r"(?!)")
-    for event in history.observed(*PLACES):
-        place = PLACES[event.name]
-        owner = place.owner(event)
-        # The whole of the data as one text: a context may hide in any field, and in any depth.
-        for found in contexts.findall(str(event.data)):
-            if owners[found] != owner:
-                what = _words(event.data)
-                said = place.words.format(owner=owner or "nobody in particular", what=what, at_s=event.at_s)
-                return Violation(f"{said}, and the context in it is {owners[found]}'s", place.site)
-            message = _message_of(event)
-            if conversations.get(message, found) != found:
-                return Violation(
-                    f"{_words(event.data)} came of {message}, which was asked in {conversations[message]}",
+@attrs.frozen
+class _Mark:
+    """A text by which something is known to be a user's; `kind` is how evidence calls it."""
+
+    text: str
+    kind: str
+    owner: str
+
+    def is_in(self, text: str) -> bool:
+        """Whether it stands there on its own, not as a part of another word."""
+        return self.text in text and re.search(rf"(?<!\w){re.escape(self.text)}(?!\w)", text) is not None
+
+
+@attrs.frozen
+class _Marks:
+    """All marks, and the conversation of each message."""
+
+    all: Sequence[_Mark]
+    conversations: Mapping[str, str]
+
+    @classmethod
+    def of(cls, history: Reading) -> "_Marks":
+        """Collect what only one user has."""
+        found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        sent = history.observed("message_sent")
+        for kind, field in (("context", "context"), ("message", "message"), ("question", "text")):
+            for event in sent:
+                found[str(event.data[field]), kind].append(user_of(event))
+        for event in history.observed("session_begun"):
+            found[str(event.data["session"]), "session"].append(str(event.data["user"]))
+        marks = [
+            _Mark(text, kind, owners[0]) for (text, kind), owners in found.items() if len(dict.fromkeys(owners)) == 1
+        ]
+        questions = [(text, owner) for (text, kind), owners in found.items() if kind == "question" for owner in owners]
+        return cls(
+            [each for each in marks if each.text and not _is_asked_by_others(each, questions)],
+            {str(event.data["message"]): str(event.data["context"]) for event in sent},
+        )
+
+    def foreign_to(self, owner: str) -> list[_Mark]:
+        """Return the marks that data of this owner must not hold."""
+        return [each for each in self.all if each.owner != owner]
+
+    def elsewhere(self, message: str) -> list[_Mark]:
+        """Return the other conversations of who sent a message."""
+        conversation = self.conversations.get(message)
+        if conversation is None:
+            return []
+        owner = next((each.owner for each in self.all if each.text == conversation), "")
+        return [
+            each for each in self.all if each.kind == "context" and each.owner == owner and each.text != conversation
+        ]
+
+
+def _is_asked_by_others(mark: _Mark, questions: Sequence[tuple[str, str]]) -> bool:
+    """Whether another user has asked the same and more."""
+    return mark.kind == "question" and any(mark.text in text for text, owner in questions if owner != mark.owner)
+
+
+def check_isolation(history: Reading) -> Violation | Unknown | None:
+    """Look for marks wherever data of another user or conversation are, and for records under another's name."""
+    marks = _Marks.of(history)
+    violation = next(_misnamed(history, marks), None) or next(_misplaced(history, marks), None)
+    if violation is None and not marks.conversations:
+        return Unknown("nobody asked anything")
+    return violation
+
+
+def _misplaced(history: Reading, marks: _Marks) -> Iterator[Violation]:
+    """Marks where they must not be."""
+    foreign: dict[str, list[_Mark]] = {}
+    elsewhere: dict[str, list[_Mark]] = {}
+    for event in _of_platform(history):
+        place = PLACES.get(event.name, ANYWHERE)
+        owner, message = _owner(event, marks), _message_of(event)
+        if owner not in foreign:
+            foreign[owner] = marks.foreign_to(owner)
+        if message not in elsewhere:
+            elsewhere[message] = marks.elsewhere(message)
+        # The whole of the data as one text: a mark may hide in any field, and in any depth.
+        text = str(event.data if place.part is None else event.data.get(place.part))
+        for mark in foreign[owner]:
+            if mark.is_in(text):
+                said = place.words.format(
+                    owner=owner or "nobody in particular", what=_words(event.data), at_s=event.at_s, host=event.host
+                )
+                yield Violation(f"{said}, and the {mark.kind} in it is {mark.owner}'s", place.site)
+        for mark in elsewhere[message]:
+            if mark.is_in(text):
+                yield Violation(
+                    f"{_words(event.data)} came of {message}, which was asked in {marks.conversations[message]}",
                     "conversation",
                 )
-    return next(_misnamed(history), None)
 
 
-def _misnamed(history: Reading) -> Iterator[Violation]:
+def _of_platform(history: Reading) -> list[Event]:
+    """Return what was told by the platform's hosts and stores, and what arrived."""
+    names = dict.fromkeys(
+        event.name
+        for event in history.events
+        if event.kind is Kind.OBSERVE and event.name not in NOT_OF_THE_PLATFORM and not event.host.startswith("user:")
+    )
+    return history.observed("frame", *names)
+
+
+def _misnamed(history: Reading, marks: _Marks) -> Iterator[Violation]:
+    """Records under another's name."""
+    senders = {each.text: each.owner for each in marks.all if each.kind == "message"}
     for frame in history.observed("frame"):
-        if frame.data["type"] in ("reply", "event") and not _is_of(frame.data["to"], user_of(frame)):
+        user, message = user_of(frame), frame.data.get("to", frame.data.get("id"))
+        is_told = frame.data["type"] in TOLD and not _is_of(message, user)
+        if is_told or senders.get(str(message), user) != user:
             yield Violation(
-                f"{user_of(frame)} received news of {frame.data['to']} at {frame.at_s:.3f} s, which is another's",
+                f"{user} received news of {message} at {frame.at_s:.3f} s in a frame of type {frame.data['type']}, and "
+                "it is another's",
                 "news",
             )
     for action in history.observed("stored_action"):
-        if action.data["user"] != _user_of_run(action):
+        if action.data["user"] != OWNERS["run"](action.data["run"]):
             yield Violation(
                 f"the effect of {action.data['node']} in run {action.data['run']} was done for {action.data['user']}",
                 "action",
@@ -73,19 +187,25 @@ def _misnamed(history: Reading) -> Iterator[Violation]:
             yield Violation(f"the analytics row of {row.data['message']} names {row.data['user']}", "row")
 
 
+def _owner(event: Event, marks: _Marks) -> str:
+    """Return whose the data are, or nothing when they do not say."""
+    if event.name == "frame":
+        return user_of(event)
+    for field, find in OWNERS.items():
+        if field in event.data:
+            return find(event.data[field])
+    session = event.data.get("session")
+    return next((each.owner for each in marks.all if each.text == session), "") if session else ""
+
+
 def _message_of(event: Event) -> str:
-    """Return whose result the data are: the id of a message, or nothing."""
-    if event.name == "stored_result":
-        return str(event.data["run"]).partition(":")[2]
-    return str(event.data.get("to", ""))
+    """Return of which message the data came: its id, or nothing."""
+    data = event.data
+    return str(data["run"]).partition(":")[2] if "run" in data else str(data.get("to", data.get("message", "")))
 
 
 def _is_of(message: Value, user: str) -> bool:
     return str(message).startswith(f"{user}-")
-
-
-def _user_of_run(event: Event) -> str:
-    return str(event.data["run"]).partition(":")[0]
 
 
 def _user_in(key: str) -> str:
@@ -96,12 +216,14 @@ def _user_in(key: str) -> str:
 
 def _words(data: Mapping[str, Value]) -> str:
     """Return the part of the data that says most."""
-    return next((repr(data[name]) for name in ("text", "result", "value", "question") if data.get(name)), str(data))
+    return next(
+        (repr(data[name]) for name in ("text", "result", "value", "question") if data.get(name)), str(dict(data))
+    )
 
 
 ISOLATION = Property(
     "isolation",
     Expectation.ALWAYS,
     check_isolation,
-    "a conversation's context is seen only by its user and in it: in frames, prompts, results, replies, cache, rows",
+    "what is a user's is seen only by them and in its conversation: in frames, prompts, results, cache, rows and logs",
 )

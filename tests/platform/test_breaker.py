@@ -269,3 +269,29 @@ def test_defect_breaker_never_recloses_keeps_it_half_open() -> None:
         assert subject.state == "half-open"
 
     run(main)
+
+
+def test_defect_first_failure_opens_opens_it_at_once() -> None:
+    """The defect does what it says, so that a property can be shown to find it."""
+
+    async def main(wall: time_machine.Traveller) -> None:
+        subject = breaker(defect="first-failure-opens")
+        with pytest.raises(BrokenError):
+            await subject.call(fails)
+        assert subject.state == "open"
+
+    run(main)
+
+
+def test_defect_failed_probe_closes_closes_it_all_the_same() -> None:
+    """The defect does what it says, so that a property can be shown to find it."""
+
+    async def main(wall: time_machine.Traveller) -> None:
+        subject = breaker(defect="failed-probe-closes")
+        await opened(subject)
+        wall.shift(2)
+        with pytest.raises(BrokenError):
+            await subject.call(fails)
+        assert subject.state == "closed"
+
+    run(main)

@@ -6,10 +6,27 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from models.protocol import ErrorFrame, Hello, LoggedOut, Logout, Refresh, ServerFrame, Token, Welcome
-from models.tokens import issue_login, issue_token, verify
+from models.protocol import (
+    Ack,
+    ClientFrame,
+    ErrorFrame,
+    Hello,
+    LoggedOut,
+    Logout,
+    Message,
+    Refresh,
+    Reply,
+    ServerFrame,
+    Token,
+    Welcome,
+    encode,
+)
+from models.tokens import InvalidTokenError, claimed_by, issue_login, issue_token, verify, without_signature
+from models.trespass import TRESPASSES, Trespasser
 from tests.platform.stage import GATEWAYS, SECRET, Services, exchange, hear, login, raw_connection, staged, until
 
+PUSHED_WITHIN_S = 0.3
+"""What is not sent by then, with nothing in its way, is not sent."""
 UNAUTHORISED = ErrorFrame(code="unauthorised")
 EXPIRED = ErrorFrame(code="expired")
 
@@ -19,6 +36,7 @@ EXPIRED = ErrorFrame(code="expired")
     [
         pytest.param(lambda: Hello(token="no token"), UNAUTHORISED, id="bad token"),
         pytest.param(lambda: Hello(token=issue_login("alice", SECRET[::-1])), UNAUTHORISED, id="forged login"),
+        pytest.param(lambda: Hello(token=without_signature(login("alice").token)), UNAUTHORISED, id="unsigned login"),
         pytest.param(lambda: Hello(token=issue_login("alice", SECRET, lifetime_s=0)), EXPIRED, id="expired login"),
         pytest.param(
             lambda: Hello(token=issue_token("alice", "s", SECRET, lifetime_s=0)), EXPIRED, id="expired session token"
@@ -30,10 +48,11 @@ EXPIRED = ErrorFrame(code="expired")
         pytest.param(
             lambda: Hello(token=issue_login("alice", SECRET), session="mine"), UNAUTHORISED, id="proposed session"
         ),
+        pytest.param(Refresh, UNAUTHORISED, id="no hello"),
     ],
 )
 def test_a_hello_that_proves_too_little_is_refused_and_told_nothing(
-    services: Services, hello: Callable[[], Hello], refusal: ErrorFrame
+    services: Services, hello: Callable[[], ClientFrame], refusal: ErrorFrame
 ) -> None:
     """No data without proof: one error frame, and no session begins."""
 
@@ -43,6 +62,30 @@ def test_a_hello_that_proves_too_little_is_refused_and_told_nothing(
             await stage.wait_for("refused", reason=refusal.code)
             assert not stage.happened("session_begun")
             assert await session_keys(services) == []
+
+    trio.run(main)
+
+
+def test_every_trespass_is_refused(services: Services) -> None:
+    """Whatever a user may have got hold of."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS) as stage:
+            own, bobs = welcomed(await stage.say(login("alice"))), welcomed(await stage.say(login("bob")))
+            ended = welcomed(await stage.say(login("alice"), Logout()))
+            alice = Trespasser(
+                user="alice",
+                other="bob",
+                secret=SECRET,
+                token=own.token,
+                ended=(ended.session, ended.token),
+                expired=issue_token("alice", own.session, SECRET, lifetime_s=0),
+                others_session=bobs.session,
+            )
+            for how in TRESPASSES:
+                attempt = alice.attempt(how)
+                assert attempt.how == how
+                assert await stage.say(attempt.frame) == [EXPIRED if how == "expired token" else UNAUTHORISED]
 
     trio.run(main)
 
@@ -100,6 +143,30 @@ def test_a_connection_ends_with_its_token(services: Services) -> None:
                 assert await hear(socket) == EXPIRED
                 with pytest.raises(ConnectionClosed):
                     await hear(socket)
+
+    trio.run(main)
+
+
+def test_a_connection_whose_token_has_expired_is_answered_and_sent_nothing_else(services: Services) -> None:
+    """A message that is just being stored is stored to the end; a reply that comes meanwhile has to wait."""
+
+    async def main() -> None:
+        async with staged(services, processes=GATEWAYS, token_s=1) as stage:
+            async with raw_connection(stage.port("gateway-a")) as socket:
+                assert isinstance(await exchange(socket, login("alice")), Welcome)
+                expires_at_s = trio.current_time() + 1
+                assert await exchange(socket, question("alice-1")) == Ack(id="alice-1")
+                with services.locked("messages"):
+                    await socket.send_message(encode(question("alice-2")))
+                    await services.wait_somebody_waits()
+                    await until(lambda: trio.current_time() > expires_at_s)
+                    reply = Reply(to="alice-1", seq=1, status="done", text="", nodes={})
+                    async with services.redis_client() as client:
+                        await client.xadd("replies:alice", {"body": encode(reply)}, identifier="1-0")
+                    with trio.move_on_after(PUSHED_WITHIN_S):
+                        pytest.fail(f"a connection without a valid token was sent {await hear(socket)}")
+                assert await hear(socket) == Ack(id="alice-2")
+                assert await hear(socket) == EXPIRED
 
     trio.run(main)
 
@@ -185,6 +252,24 @@ def test_a_session_lives_in_redis_for_a_limited_time_which_a_refresh_prolongs(se
                 assert 50 < await client.ttl(key) <= 100
 
     trio.run(main)
+
+
+def test_what_a_token_claims_can_be_shown_and_proves_nothing() -> None:
+    """Without its signature it is of no use to who reads it."""
+    token = issue_token("alice", "s", SECRET, lifetime_s=60)
+    shown = claimed_by(token)
+    assert '"sub":"alice"' in shown
+    assert '"sid":"s"' in shown
+    assert token.rpartition(".")[2] not in shown
+    for worthless in (shown, without_signature(token)):
+        with pytest.raises(InvalidTokenError):
+            verify(worthless, SECRET)
+    assert claimed_by("nonsense") == "no token"
+
+
+def question(id: str) -> Message:
+    """Return a message of alice's."""
+    return Message(id=id, text="why?", context="alice/1")
 
 
 def welcomed(answers: Sequence[ServerFrame]) -> Welcome:

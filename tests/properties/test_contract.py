@@ -418,7 +418,10 @@ def test_a_fault_before_explains_a_missing_answer() -> None:
 
 def test_a_fault_long_ago_or_elsewhere_explains_no_missing_answer() -> None:
     """A connection that outlived it is as good as any."""
-    assert violation(Told().fault("reset", "gateway-a").wait(20.0).malformed(Kind.INFO, None))[1] == "malformed"
+    assert violation(Told().fault("reset", "gateway-a").wait(10.0).malformed(Kind.INFO, None))[1] == "malformed"
+    assert violation(Told().fault("crash", "redis").wait(17.0).malformed(Kind.INFO, None))[1] == "malformed"
+    # Without Redis no token is refreshed: it ends a connection much later.
+    assert Told().fault("crash", "redis").wait(10.0).malformed(Kind.INFO, None).judged().outcome is Outcome.HOLDS
     for at in (["agents"], ["llm"], ["agents", "redis"], ["user:bob", "gateway-a"]):
         assert violation(Told().fault("reset", *at).malformed(Kind.INFO, None))[1] == "malformed"
 

@@ -48,12 +48,8 @@ def check_fallback(history: Reading) -> Violation | Unknown | None:
 
 def _account(history: Reading) -> "_Account":
     """Return what was said of the analytics until all was quiet."""
-<<<<<<< HEAD
-    account, quiet_s = _Account(Storm.of(history)), history.marked_at("quiet")
-=======
     account = _Account(Storm.of(history))
     history.observed(*NEWS)
->>>>>>> degradation
     for event in history.events:
         if event.kind is Kind.MARK and event.name == "quiet":
             break  # what comes now the look into the stores may have missed

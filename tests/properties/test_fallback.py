@@ -120,15 +120,14 @@ def test_fallback_is_broken_by_what_left_the_buffer_and_was_never_written() -> N
     assert site(quiet(made).inspected(), FALLBACK) == "not drained"
 
 
-<<<<<<< HEAD
 def test_fallback_is_unknown_when_nothing_was_answered() -> None:
     """A connection is no answer."""
     verdict = quiet(Made().welcome("alice")).inspected().judged_by(FALLBACK)
     assert (verdict.outcome, verdict.missing) == (Outcome.UNKNOWN, "no message was answered")
-=======
+
+
 def test_fallback_counts_what_was_drained_at_the_moment_in_which_all_became_quiet() -> None:
     """All is quiet because of it."""
     made = Made().ask("alice-1").replied("alice-1").analytics("buffered", "alice-1").analytics("drained", "alice-1")
     made.wait(-0.1).mark("quiet").row("alice-1").inspected()
     holds(made, FALLBACK)
->>>>>>> degradation

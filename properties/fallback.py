@@ -49,7 +49,6 @@ def check_fallback(history: Reading) -> Violation | Unknown | None:
 def _account(history: Reading) -> "_Account":
     """Return what was said of the analytics until all was quiet."""
     account = _Account(Storm.of(history))
-    history.observed(*NEWS)
     for event in history.events:
         if event.kind is Kind.MARK and event.name == "quiet":
             break  # what comes now the look into the stores may have missed

@@ -52,8 +52,6 @@ ARRIVES_WITHIN_S = 3.0
 """How long a message that its device has given up may be on its way, or about to be stored, all the same."""
 EXPIRED_FOR_S = 0.5
 """How long ago a token must have expired to be tried as one that has."""
-TRIED = ("ended session", *TRESPASSES)
-"""One twice as often: it needs a session that was ended, and another way is tried while there is none."""
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
@@ -205,7 +203,7 @@ class ChatSystem(System):
         user.memory["ended"] = (session, token)
         return str(session)
 
-    @operation(when=is_connected, weight=3, how=st.sampled_from(TRIED), sentence="{user} tries to trespass ({how})")
+    @operation(when=is_connected, weight=3, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})")
     async def trespass(self, user: User, how: str) -> str:
         """Connect once more in a way that must be refused, and say what came of it."""
         attempt = self._trespasser(user).attempt(how)

@@ -51,12 +51,12 @@ class Trespasser:
     """A live session of somebody else."""
 
     def attempt(self, how: str) -> Attempt:
-        """Return what to try; who lacks what it takes proposes a session."""
+        """Return what to try. Who lacks what it takes proposes a session; and who ended one rather proposes that."""
         login, others_login = issue_login(self.user, self.secret), issue_login(self.other, self.secret)
         match how:
-            case "ended session" if self.ended is not None:
+            case "ended session" | "proposed session" if self.ended is not None:
                 session, token = self.ended
-                return Attempt(how, Hello(token=token), session)
+                return Attempt("ended session", Hello(token=token), session)
             case "claimed user":
                 return Attempt(how, Hello(token=login, user=self.other))
             case "expired token" if self.expired is not None:

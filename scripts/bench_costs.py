@@ -25,13 +25,13 @@ a package. The profiler slows small functions down more than large ones, so shar
 
 \b
 Examples:
-  scripts/bench costs               150 runs, as scripts/check makes them
+  scripts/bench costs               200 runs, as scripts/check makes them
   scripts/bench costs --runs 20     a quick look
 """
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--runs", type=click.IntRange(min=1), default=150, show_default=True, help="How many runs of a check.")
+@click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True, help="How many runs of a check.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many lines.")
 def bench(runs: int, top: int) -> None:
     """Profile a check of the built-in platform and say whose code its time is spent in."""

@@ -24,7 +24,7 @@ from simulator.system import System
 
 __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
 
-RUNS_DEFAULT = 150
+RUNS_DEFAULT = 200
 STEPS_DEFAULT = 30
 SHRINK_BUDGET_S = 20.0
 TRIES_MIN = 20

@@ -24,7 +24,7 @@ SEED_MAX = 2**32 - 1
 EPILOG = """
 \b
 Examples:
-  wavetank check                                     the built-in chat platform, 150 runs
+  wavetank check                                     the built-in chat platform, 200 runs
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines

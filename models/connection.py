@@ -102,13 +102,12 @@ class UserConnection:
                 # In the body, and never cancelled while it stores something: whatever ends the connection lets a
                 # message that is just being stored be stored to the end.
                 await self._read_frames()
-                is_told = bool(self._reason) and self._config.has("farewell-before-the-rest")
-                if is_told:
+                if self._is_told_first():
                     await self._send(ErrorFrame(code=self._reason))
                     await trio.sleep(self._config.send_timeout_s)
                 nursery.cancel_scope.cancel()
             if self._reason:
-                if not is_told:
+                if not self._is_told_first():
                     await self._send(ErrorFrame(code=self._reason))
                 with trio.move_on_after(self._config.send_timeout_s):
                     await self._socket.aclose()
@@ -282,13 +281,20 @@ class UserConnection:
         return after
 
     async def _pass_on(self, frame: Reply | AgentEvent) -> None:
-        if self._reason:
+        if self._is_over():
             await trio.sleep_forever()  # until what is just being stored is, and the connection ends
         async with self._turn:
-            if not self._is_logged_out:
-                await self._send(frame)
+            await self._send(frame)
             if self._config.has("slow-consumer-holds-all"):
                 await self._answers_ping()
+
+    def _is_over(self) -> bool:
+        """Whether nothing but the farewell may be sent any more."""
+        return bool(self._reason or self._is_logged_out) and not self._is_told_first()
+
+    def _is_told_first(self) -> bool:
+        """Whether the farewell is said before the rest (only a planted defect does that, of a gateway that ends)."""
+        return self._reason == "going_away" and self._config.has("farewell-before-the-rest")
 
     async def _newest(self, after: int) -> int:
         """Return the number of the newest reply (only a planted defect asks)."""

@@ -235,7 +235,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "farewell-before-the-rest",
         "contract",
-        "A connection is told why it ends, and then what is still on its way.",
+        "The connections of a gateway that ends are told so, and then what is still on its way.",
         "a close that is announced before the queue is empty",
     ),
     Defect(

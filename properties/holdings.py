@@ -18,7 +18,7 @@ TASKS: Mapping[str, int] = {**dict.fromkeys(GATEWAYS, 8), "agents": 11}
 TASKS_OF_A_SOCKET: Mapping[str, int] = {"redis": 3, "user": 4, "": 1}
 """What comes with a socket: one to Redis is run, read and written; on one to a user frames are parsed, read and pushed,
 and its time is watched; for one that listens or is not connected yet (""), somebody waits."""
-TASKS_SPARE = 4
+TASKS_SPARE = 2
 """What may just be beginning or ending."""
 SOCKETS_MAX: Mapping[str, int] = {"postgres": 8, "clickhouse": 20, "llm": 20}
 """The sizes of the pools."""

@@ -91,9 +91,9 @@ def test_resources_hold_when_tasks_and_sockets_are_explained() -> None:
     """By what the program is, and by what it serves; a few may be just beginning."""
     served = quiet(connected(Made()))
     holds(
-        served.holdings("gateway-a", 8 + 1 + 3 * 2 + 4 + 4, redis=2, **{"": 1, "user:alice": 1}).inspected(), RESOURCES
+        served.holdings("gateway-a", 8 + 1 + 3 * 2 + 4 + 2, redis=2, **{"": 1, "user:alice": 1}).inspected(), RESOURCES
     )
-    holds(holding(11 + 3 * 3 + 4, "agents", redis=3, postgres=8, clickhouse=2, llm=20), RESOURCES)
+    holds(holding(11 + 3 * 3 + 2, "agents", redis=3, postgres=8, clickhouse=2, llm=20), RESOURCES)
     holds(holding(1000, "redis", agents=1000), RESOURCES)
 
 

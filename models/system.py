@@ -203,7 +203,9 @@ class ChatSystem(System):
         user.memory["ended"] = (session, token)
         return str(session)
 
-    @operation(when=is_connected, weight=3, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})")
+    @operation(
+        when=is_connected, weight=3, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})"
+    )
     async def trespass(self, user: User, how: str) -> str:
         """Connect once more in a way that must be refused, and say what came of it."""
         attempt = self._trespasser(user).attempt(how)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-import pytest
 import attrs
+import pytest
 import trio
 from trio_websocket import ConnectionClosed
 

@@ -71,9 +71,9 @@ class Dialogue:
         try:
             match kind:
                 case b"P":
-                    self._parse(body)
+                    await self._parse(body)
                 case b"B":
-                    self._bind(body)
+                    await self._bind(body)
                 case b"D":
                     self._describe(body)
                 case b"E":
@@ -127,7 +127,7 @@ class Dialogue:
             self.out.add(b"I")
         for number, statement in enumerate(statements):
             self._session.check_not_failed(statement)
-            prepared = self._planned(statement, (), (text, number))
+            prepared = await self._held(statement, (), (text, number))
             prepared.fold(())
             if prepared.fields is not None:
                 self.out.row_description(prepared.fields)
@@ -142,6 +142,10 @@ class Dialogue:
     def _forget_unnamed(self) -> None:
         self._statements.pop("", None)
         self._portals.pop("", None)
+
+    async def _held(self, statement: sql.Statement | None, oids: tuple[int, ...], source: tuple[str, int]) -> Prepared:
+        prepared = self._planned(statement, oids, source)
+        return self._planned(statement, oids, source) if await self._session.hold(prepared) else prepared
 
     def _planned(self, statement: sql.Statement | None, oids: tuple[int, ...], source: tuple[str, int]) -> Prepared:
         """Analyse a statement, unless it was already, for tables that are still the same."""
@@ -180,7 +184,7 @@ class Dialogue:
 
     # The extended protocol
 
-    def _parse(self, body: Body) -> None:
+    async def _parse(self, body: Body) -> None:
         name, text, oids = body.text(), body.text(), body.oids()
         body.end()
         statements = parse(text)
@@ -191,11 +195,10 @@ class Dialogue:
         if name and name in self._statements:
             raise PostgreSQLError("42P05", f'prepared statement "{name}" already exists')
         self._statements.pop(name, None)
-        prepared = self._statements[name] = self._planned(statement, oids, (text, 0))
-        self._session.hold(prepared)
+        self._statements[name] = await self._held(statement, oids, (text, 0))
         self.out.add(b"1")
 
-    def _bind(self, body: Body) -> None:
+    async def _bind(self, body: Body) -> None:
         portal, name = body.text(), body.text()
         prepared = self._statement(name)
         formats = body.counts()
@@ -217,7 +220,7 @@ class Dialogue:
             formats = [*formats, 0][:1] * len(values)
         parameters = [_decoded(*each) for each in zip(values, formats, prepared.types, strict=True)]
         body.end()
-        self._session.hold(prepared)
+        await self._session.hold(prepared)
         prepared.fold(parameters)
         if prepared.fields is not None and len(result_formats) not in (0, 1, len(prepared.fields)):
             what = f"bind message has {len(result_formats)} result formats but query has {len(prepared.fields)} columns"

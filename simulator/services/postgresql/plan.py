@@ -13,17 +13,18 @@ from simulator.services.postgresql.expression import Evaluate, Parameters
 from simulator.services.postgresql.insert import InsertPlan
 from simulator.services.postgresql.modify import DeletePlan, UpdatePlan
 from simulator.services.postgresql.process import Steps
-from simulator.services.postgresql.result import Field
-from simulator.services.postgresql.schema import create_table, drop_tables, lock_if_free, no_relation, opened, truncate
+from simulator.services.postgresql.result import Field, Result
+from simulator.services.postgresql.schema import create_table, drop_tables, no_relation, opened, truncate
 from simulator.services.postgresql.select import SelectPlan
 from simulator.services.postgresql.settings import canonical
 from simulator.services.postgresql.types import TEXT, ColumnType
 from simulator.services.postgresql.versions import Transaction, Values
 
-__all__ = ["Prepared", "Query", "hold", "plan", "run"]
+__all__ = ["Prepared", "Query", "hold", "is_held", "plan", "run"]
 
 Query: TypeAlias = sql.Select | sql.Insert | sql.Update | sql.Delete
 Plan: TypeAlias = SelectPlan | InsertPlan | UpdatePlan | DeletePlan
+HELD = Result("")
 
 
 @attrs.frozen
@@ -75,15 +76,18 @@ def plan(
     return Prepared(statement, oids, made, parameters.types(), made.fields, parameters.folds)
 
 
-def hold(made: Plan, database: Database, transaction: Transaction) -> None:
-    """Take the snapshot that a transaction may keep, and the lock of the table if nobody is in the way."""
-    table = made.table
-    if transaction.command and (table is None or table in transaction.tables):
-        return
+def is_held(made: Plan, transaction: Transaction) -> bool:
+    """Say whether `hold` would change nothing."""
+    return transaction.command > 0 and (made.table is None or made.table in transaction.tables)
+
+
+def hold(made: Plan, database: Database, transaction: Transaction) -> Steps:
+    """Take the snapshot, which the transaction may keep, and the lock of the table."""
     database.begin_statement(transaction)
     database.end_statement(transaction)
-    if table is not None and database.find(table.name, transaction) is table:
-        lock_if_free(table, transaction)
+    if made.table is not None:
+        yield from opened(database, made.table.name, transaction)
+    return HELD
 
 
 def run(prepared: Prepared, database: Database, transaction: Transaction, parameters: Values) -> Steps:

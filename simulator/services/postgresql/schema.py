@@ -36,25 +36,23 @@ def opened(
             raise no_relation(name, database, transaction)
         blocker = _blocker(table, transaction, alone)
         if blocker is None:
-            _lock(table, transaction)
+            table.users[transaction] = None
+            transaction.tables[table] = None
             if alone:
                 table.owner = transaction
                 table.queue.pop(transaction, None)
             return table
         if alone:
-            table.queue[transaction] = None
+            _queue(table, transaction)
         yield blocker
 
 
-def lock_if_free(table: Table, transaction: Transaction) -> None:
-    """Take the lock of a table together with others, unless that would mean to wait."""
-    if _blocker(table, transaction, alone=False) is None:
-        _lock(table, transaction)
-
-
-def _lock(table: Table, transaction: Transaction) -> None:
-    table.users[transaction] = None
-    transaction.tables[table] = None
+def _queue(table: Table, transaction: Transaction) -> None:
+    """Wait to be alone. Of two that use the table already, the second sees at once that it would be a deadlock."""
+    others = (each for each in table.queue if each is not transaction and not each.is_over)
+    if transaction in table.users and any(each in table.users for each in others):
+        raise PostgreSQLError("40P01", "deadlock detected")
+    table.queue[transaction] = None
 
 
 def _blocker(table: Table, transaction: Transaction, alone: bool) -> Transaction | None:

@@ -4,7 +4,7 @@ import trio
 
 from simulator.services.postgresql import statement as sql
 from simulator.services.postgresql.errors import Notice, PostgreSQLError
-from simulator.services.postgresql.plan import Prepared, hold, run
+from simulator.services.postgresql.plan import Prepared, hold, is_held, run
 from simulator.services.postgresql.process import Process, Running, Steps
 from simulator.services.postgresql.result import Result
 from simulator.services.postgresql.settings import ISOLATION, Settings
@@ -76,14 +76,18 @@ class Session:
         transaction = self._transaction_now()
         return await self._run(run(prepared, self._process.database, transaction, parameters), transaction)
 
-    def hold(self, prepared: Prepared) -> None:
-        """Do what the server does as soon as it reads a query in a transaction: take the snapshot, lock the table.
+    async def hold(self, prepared: Prepared) -> bool:
+        """Take the snapshot and lock the table, as the server does as soon as it reads a query.
 
-        Not modelled: that it waits for the table already here, not when it executes the query.
+        Says whether there was anything to do: if so, the table may be another by now.
         """
-        transaction = self.transaction
-        if transaction is not None and prepared.plan is not None and not transaction.is_over:
-            hold(prepared.plan, self._process.database, transaction)
+        if prepared.plan is None:
+            return False
+        transaction = self._transaction_now()
+        if is_held(prepared.plan, transaction):
+            return False
+        await self._run(hold(prepared.plan, self._process.database, transaction), transaction)
+        return True
 
     def fail(self) -> None:
         """Abort the transaction after an error. A block then waits for its end."""

@@ -93,13 +93,8 @@ def _enter(
 
 def _is_long(key: Key) -> bool:
     """Say whether the server may find a key too long: what it compresses well may be longer."""
-    text = (
-        key
-        if isinstance(key, str)
-        else "".join(each for each in key if isinstance(each, str))
-        if isinstance(key, tuple)
-        else ""
-    )
+    parts = key if isinstance(key, tuple) else (key,)
+    text = "".join(each for each in parts if isinstance(each, str))
     return len(text) > KEY_BYTES_MAX // 4 and len(text.encode()) > KEY_BYTES_MAX
 
 

@@ -9,6 +9,7 @@ import trio
 __all__ = ["Handle", "Request", "serve_requests"]
 
 RECEIVE_BYTES = 65_536
+SHOWN_BYTES = 400
 
 
 @attrs.frozen
@@ -40,13 +41,25 @@ async def serve_requests(
         async with stream:
             connection = h11.Connection(h11.SERVER)
             while (request := await _receive(connection, stream, keep_alive_timeout_s, takes_cut_bodies)) is not None:
-                if not await handle(request, connection):
+                if not await _handled(request, connection, handle):
                     return
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                     return
                 connection.start_next_cycle()
     except (trio.BrokenResourceError, h11.RemoteProtocolError):
         return  # the client is gone, or does not speak HTTP
+
+
+async def _handled(request: Request, connection: h11.Connection, handle: Handle) -> bool:
+    """Handle a request. What nobody foresaw, which ends the run, is told with what caused it."""
+    try:
+        return await handle(request, connection)
+    except (trio.BrokenResourceError, h11.RemoteProtocolError):
+        raise
+    except Exception as error:
+        body = request.body[:SHOWN_BYTES]
+        error.add_note(f"A simulated service failed at {request.method} {request.target[:SHOWN_BYTES]!r} {body!r}.")
+        raise
 
 
 async def _receive(

@@ -124,6 +124,7 @@ CASES_OF_CURRENT = (
 )
 
 REFUSALS_OF_CURRENT = (
+    "a byte order mark elsewhere",
     "literal of another type",
     "membership of another type",
     "moments as seconds, in ISO form, and as zero",

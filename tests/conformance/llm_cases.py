@@ -124,8 +124,30 @@ CASES = [
         "content in parts",
         {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
         400,
+        error={"param": "messages[0].content", "code": "unsupported_parameter"},
+    ),
+    Case(
+        "an assistant without content",
+        {"model": "m", "messages": [{"role": "assistant", "content": None}]},
+        400,
+        error={"param": "messages[0].content", "code": "unsupported_parameter"},
+    ),
+    Case(
+        "a user without content",
+        {"model": "m", "messages": [{"role": "user", "content": None}]},
+        400,
         error={"param": "messages[0].content", "code": "invalid_type"},
     ),
+    *(
+        Case(
+            f"the role {role}",
+            {"model": "m", "messages": [{"role": role, "content": "hi"}]},
+            400,
+            error={"param": "messages[0].role", "code": "unsupported_parameter"},
+        )
+        for role in ("developer", "tool", "function")
+    ),
+    Case("no stream", {"model": "m", "messages": HI, "stream": None}, 200, COMPLETION),
     Case(
         "a parameter",
         {"model": "m", "messages": HI, "temperature": 0.5},

@@ -23,6 +23,7 @@ from simulator.services.clickhouse.request import answer
 from simulator.services.clickhouse.types import TYPES
 from simulator.services.http import Request
 from tests.conformance.clickhouse_cases import CASES, REFUSALS, SMALL, Ask, Case
+from tests.conformance.clickhouse_cases_odd import ODD, ODD_REFUSALS, TARGETS_REFUSED
 
 Reply = tuple[int, str, str]
 BOUNDED = settings(
@@ -91,7 +92,7 @@ async def replies(url: str, case: Case) -> list[Reply]:
         return [await ask(session, request) for request in case.asks]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES + ODD, ids=lambda case: case.name)
 def test_both_answer_alike(case: Case, real: ClickHouseServer) -> None:
     """The simulation is only worth as much as its likeness to the server it stands for."""
 
@@ -105,7 +106,7 @@ def test_both_answer_alike(case: Case, real: ClickHouseServer) -> None:
 
 
 @pytest.mark.parametrize("release", Release)
-@pytest.mark.parametrize("statement", REFUSALS)
+@pytest.mark.parametrize("statement", REFUSALS + ODD_REFUSALS, ids=lambda text: text[:40])
 def test_what_is_not_modelled_is_refused(statement: str, release: Release) -> None:
     """One wrong answer is worse than a missing statement."""
     engine = Engine(release)
@@ -123,6 +124,13 @@ def test_settings_and_credentials_are_refused() -> None:
         assert answer(Request("GET", target, {}, b""), Engine()).status == 501
     assert answer(Request("GET", "/?query=SELECT+1", {"authorization": "Basic x"}, b""), Engine()).status == 501
     assert answer(Request("GET", "/?query=SELECT+1&user=default&password=", {}, b""), Engine()).body == "1\n"
+
+
+@pytest.mark.parametrize("release", Release)
+@pytest.mark.parametrize("target", TARGETS_REFUSED, ids=lambda text: text[:40])
+def test_odd_targets_are_refused(target: str, release: Release) -> None:
+    """The real server makes something of each; a client that sends one has a defect."""
+    assert answer(Request("POST", target, {"content-length": "0"}, b""), Engine(release)).status == 501
 
 
 def execute(engine: Engine, statement: str, data: str = "") -> Reply:
@@ -341,6 +349,21 @@ def test_chunked_bodies_are_read(real: ClickHouseServer) -> None:
         async with client(url) as session:
             assert (await session.post("/", content=pieces())).status_code == 200
             assert (await session.post("/", content="SELECT k FROM s")).text == "é\n"
+
+    both(talk, real)
+
+
+def test_a_head_is_answered_without_a_body(real: ClickHouseServer) -> None:
+    """A health check must neither end the server nor leave bytes that the next answer would begin with."""
+
+    async def talk(url: str) -> None:
+        async with await connect(url) as stream:
+            for path in (b"/", b"/ping"):
+                await stream.send_all(b"HEAD %s HTTP/1.1\r\nHost: clickhouse\r\n\r\n" % path)
+                head = bytes(await stream.receive_some())
+                assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert b"Content-Length: 4\r\n" in head
+                assert head.endswith(b"\r\n\r\n")
 
     both(talk, real)
 

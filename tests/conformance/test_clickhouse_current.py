@@ -22,6 +22,7 @@ from simulator.services.clickhouse.request import answer
 from simulator.services.http import Request
 from tests.conformance.clickhouse_cases import CASES, REMEMBERS, SMALL, Ask, Case
 from tests.conformance.clickhouse_cases_current import CASES_OF_CURRENT, REFUSALS_OF_CURRENT
+from tests.conformance.clickhouse_cases_odd import ODD, ODD_REFUSALS_OF_CURRENT
 from tests.conformance.test_clickhouse import (
     BOUNDED,
     COLUMNS,
@@ -85,7 +86,7 @@ async def until_refused(url: str, case: Case, most: int) -> list[Reply]:
     return replies
 
 
-@pytest.mark.parametrize("case", CASES + CASES_OF_CURRENT, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES + ODD + CASES_OF_CURRENT, ids=lambda case: case.name)
 def test_both_answer_alike(case: Case, chdb: ChdbServer) -> None:
     """A platform that moves to a current server must not find another one than it was tested with."""
 
@@ -108,6 +109,15 @@ def execute(engine: Engine, statement: str, data: str = "") -> Reply:
 def execute_real(session: httpx.Client, statement: str, data: str = "") -> Reply:
     response = session.post("/", content=(f"{statement}\n{data}" if data else statement).encode())
     return reply(response.status_code, response.headers.get("x-clickhouse-exception-code", ""), "", response.text)
+
+
+@pytest.mark.parametrize("row", ODD_REFUSALS_OF_CURRENT, ids=lambda text: text[:20])
+def test_rows_that_are_not_modelled_are_refused(row: str) -> None:
+    """Today's server takes numbers in more ways than JSON has."""
+    engine = Engine(Release.CURRENT)
+    execute(engine, "CREATE TABLE c (g Float64, h DateTime) ENGINE = MergeTree ORDER BY h")
+    assert execute(engine, "INSERT INTO c FORMAT JSONEachRow", row)[0] == 501
+    assert execute(engine, "SELECT count() FROM c")[2] == "0\n"
 
 
 def test_json_cut_anywhere_fails_alike(session: httpx.Client) -> None:
@@ -294,6 +304,21 @@ def test_a_crash_before_the_flush_loses_what_was_acknowledged() -> None:
     crash_and_restart(prepare, check)
 
 
+def test_an_orderly_stop_flushes_first() -> None:
+    """So the server's documentation says, of async_insert_queue_flush_on_shutdown: it is not run here."""
+
+    async def main() -> None:
+        server = SimulatedClickHouse(port=0, host="127.0.0.1", release=Release.CURRENT)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.main)
+            await create(f"http://127.0.0.1:{server.port}", SMALL)
+            assert (await insert(f"http://127.0.0.1:{server.port}", **FORGET)).status_code == 200
+            nursery.cancel_scope.cancel()
+        assert execute(server._engine, "SELECT count() FROM s")[2] == "1\n"
+
+    trio.run(main)
+
+
 def test_nothing_is_flushed_after_the_instant_of_a_crash() -> None:
     """The tasks of a crashed process are cancelled a little later; what they still do must not reach the disk."""
 
@@ -386,7 +411,8 @@ def test_asynchronous_inserts_with_deduplication_are_refused() -> None:
 
 def test_settings_that_would_be_ignored_are_refused() -> None:
     """A setting that was silently ignored would make the simulation lie about what it changes."""
-    for setting in ("max_threads=1", "async_insert=2", "wait_for_async_insert=yes", "async_insert_busy_timeout_ms=-1"):
+    durations = [f"async_insert_busy_timeout_ms={value}" for value in ("-1", "9" * 400, "%D9%A3")]
+    for setting in ("max_threads=1", "async_insert=2", "wait_for_async_insert=yes", *durations):
         assert answer(Request("GET", f"/?query=SELECT+1&{setting}", {}, b""), Engine(Release.CURRENT)).status == 501
 
 

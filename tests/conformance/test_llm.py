@@ -206,6 +206,19 @@ def test_without_its_key_nobody_is_served(header: dict[str, str], code: str | No
     on_both(talk, locked, api_key=KEY)
 
 
+def test_a_head_is_answered_without_a_body(real: LLMServer) -> None:
+    """A probe must neither end the service nor leave bytes that the next answer would begin with."""
+
+    async def talk(url: str) -> None:
+        async with session(url) as http:
+            for path in ("/v1/models", "/v1/nowhere"):
+                response = await http.head(path)
+                assert (response.status_code, response.content) == (404, b"")
+            assert (await http.get("/v1/models")).status_code == 200
+
+    on_both(talk, real)
+
+
 def test_refusals_leave_the_connection_usable(real: LLMServer) -> None:
     """A pool counts on keep-alive, after errors and streams too."""
 

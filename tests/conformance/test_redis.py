@@ -15,6 +15,7 @@ from simulator.live.redis import RedisServer
 from simulator.services.redis import Persistence, SimulatedRedis
 from simulator.services.redis.commands import COMMANDS
 from tests.conformance.redis_cases import SCRIPTS, Client, normalised, run_script, settle
+from tests.conformance.redis_cases_numbers import NUMBER_SCRIPTS, UNMODELLED_NUMBERS
 
 _T = TypeVar("_T")
 
@@ -40,10 +41,10 @@ def on_simulated(run: Callable[[int], Awaitable[_T]]) -> _T:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [*SCRIPTS, *NUMBER_SCRIPTS])
 def test_the_simulated_server_answers_as_the_real_one(real: RedisServer, name: str, protocol: int) -> None:
     """One wrong answer would make every finding of a simulation doubtful."""
-    script = SCRIPTS[name]
+    script = {**SCRIPTS, **NUMBER_SCRIPTS}[name]
     expected = trio.run(run_script, script, real.port, protocol)
     assert on_simulated(lambda port: run_script(script, port, protocol)) == expected
 
@@ -154,6 +155,17 @@ def test_what_is_not_modelled_is_refused() -> None:
             return await client.ask(b"GEOADD", b"k", b"1", b"2", b"m")
 
     assert on_simulated(ask) == b"-ERR wavetank: the simulated Redis does not model 'GEOADD'\r\n"
+
+
+@pytest.mark.parametrize("request_", UNMODELLED_NUMBERS, ids=lambda text: text[:20])
+def test_numbers_that_are_not_modelled_are_refused(request_: str) -> None:
+    """Python reads neither hexadecimal digits nor thousands of decimal ones."""
+
+    async def ask(port: int) -> bytes:
+        async with await Client.connect(port) as client:
+            return await client.ask(*request_.encode().split())
+
+    assert on_simulated(ask).startswith(b"-ERR wavetank: the simulated Redis does not model hexadecimal numbers")
 
 
 async def use_coredis(port: int) -> list[object]:

@@ -64,11 +64,20 @@ class Gathering:
         """Forget everything: the process is gone, and its tasks, still to be cancelled, flush nothing any more."""
         self._is_lost = True
 
+    def flush(self) -> None:
+        """Flush everything, as at an orderly stop (async_insert_queue_flush_on_shutdown, on by default)."""
+        for key in list(self._waiting):
+            self._flush(key)
+
     async def _flush_later(self, key: Key, delay_s: float) -> None:
         await trio.sleep(delay_s)
-        if not self._is_lost:
-            insertions = self._waiting.pop(key)
-            self._insert(insertions)
-            for insertion in insertions:
-                assert insertion.flushed is not None  # since it was added
-                insertion.flushed.set()
+        self._flush(key)
+
+    def _flush(self, key: Key) -> None:
+        if self._is_lost:
+            return
+        insertions = self._waiting.pop(key)
+        self._insert(insertions)
+        for insertion in insertions:
+            assert insertion.flushed is not None  # since it was added
+            insertion.flushed.set()

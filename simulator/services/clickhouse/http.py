@@ -21,13 +21,13 @@ async def serve_connection(stream: trio.SocketStream, respond: Respond, *, keep_
     async def handle(request: Request, connection: h11.Connection) -> bool:
         response = await respond(request)
         if response is not None:
-            await stream.send_all(_worded(response, connection))
+            await stream.send_all(_worded(response, connection, has_body=request.method != "HEAD"))
         return response is not None
 
     await serve_requests(stream, handle, keep_alive_timeout_s=keep_alive_timeout_s, takes_cut_bodies=True)
 
 
-def _worded(response: Answer, connection: h11.Connection) -> bytes:
+def _worded(response: Answer, connection: h11.Connection, *, has_body: bool) -> bytes:
     body = response.body.encode()
     headers = [("Content-Type", response.content_type), *response.headers, ("Content-Length", str(len(body)))]
     if response.closes:
@@ -35,6 +35,6 @@ def _worded(response: Answer, connection: h11.Connection) -> bytes:
     data = connection.send(
         h11.Response(status_code=response.status, headers=headers, reason=HTTPStatus(response.status).phrase)
     )
-    data += connection.send(h11.Data(data=body)) or b""
+    data += connection.send(h11.Data(data=body if has_body else b"")) or b""
     data += connection.send(h11.EndOfMessage()) or b""
     return data

@@ -4,6 +4,7 @@ A statement that the real server would find malformed is refused too: to tell "w
 the whole grammar.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
@@ -41,6 +42,8 @@ SHOWN_CHARACTERS = 60
 QUERY_LENGTH_MAX = 262_144  # max_query_size; the data of an insert does not count
 NUMBER_MAX = 1 << 32
 LITERAL_MAX = 1 << 64
+DIGITS_MAX = 20  # that a 64-bit integer has, its sign included
+DEPTH_MAX = 50  # of conditions in parentheses or behind NOT
 RESERVED = ("CASE", "DISTINCT", "FROM", "INTERVAL", "NOT", "NULL", "SELECT")
 
 
@@ -73,6 +76,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.token = self._scan(0)
+        self.depth = 0
 
     def _scan(self, at: int) -> _Token:
         match = TOKEN.match(self.text, at)
@@ -153,11 +157,10 @@ class _Parser:
             return STRING_ESCAPE.sub(self.unescape, self.take("string")[1:-1])
         number = self.take("number")
         if "." in number:
-            return float(number)
-        value = int(number)
-        if not -LITERAL_MAX // 2 <= value < LITERAL_MAX:
-            refuse(f"the literal {number}, which is no 64-bit integer")
-        return value
+            return float(number) if math.isfinite(float(number)) else refuse(f"the literal {number[:SHOWN_CHARACTERS]}")
+        if len(number) > DIGITS_MAX or not -LITERAL_MAX // 2 <= int(number) < LITERAL_MAX:
+            refuse(f"the literal {number[:SHOWN_CHARACTERS]}, which is no 64-bit integer")
+        return int(number)
 
     def unescape(self, match: re.Match[str]) -> str:
         if match[1] not in STRING_ESCAPES:
@@ -241,7 +244,8 @@ class _Parser:
 
     def limit(self) -> int:
         number = self.take("number")
-        return int(number) if number.isdecimal() else refuse(f"LIMIT {number}")
+        is_plain = number.isdecimal() and len(number) < DIGITS_MAX
+        return int(number) if is_plain else refuse(f"LIMIT {number[:SHOWN_CHARACTERS]}")
 
     def item(self) -> sql.SelectItem:
         if self.accept("*"):
@@ -288,12 +292,20 @@ class _Parser:
 
     def negation(self) -> sql.Condition:
         if self.accept("NOT"):
-            return sql.Not(self.negation())
+            return sql.Not(self.deeper(self.negation))
         if self.accept("("):
-            condition = self.condition()
+            condition = self.deeper(self.condition)
             self.expect(")")
             return condition
         return self.predicate()
+
+    def deeper(self, read: Callable[[], sql.Condition]) -> sql.Condition:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            refuse(f"a condition nested deeper than {DEPTH_MAX}")
+        condition = read()
+        self.depth -= 1
+        return condition
 
     def predicate(self) -> sql.Condition:
         column = self.name()

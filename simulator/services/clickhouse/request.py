@@ -63,9 +63,12 @@ def answer_of_error(error: ClickHouseError, release: Release) -> Answer:
 
 def answer_without_query(request: Request) -> Answer | None:
     """Return the answer to a request that no statement is read from. Raises for one that none may be read from."""
-    if request.method not in ("GET", "POST"):
-        refuse(f"the method {request.method}")
+    if request.target[:1] != "/" or request.target[:2] == "//" or not request.target.isascii():
+        refuse(f"the target {request.target}")
     path = urlsplit(request.target).path
+    is_probe = request.method == "HEAD" and request.target in ("/", "/ping")
+    if request.method not in ("GET", "POST") and not is_probe:
+        refuse(f"the method {request.method}")
     if request.method != "POST" and (path == "/ping" or request.target == "/"):
         return Answer(200, "Ok.\n", "text/html; charset=UTF-8")
     if path != "/":
@@ -82,7 +85,6 @@ def answer_without_query(request: Request) -> Answer | None:
 def statement_text(query: str, body: bytes) -> str:
     """Join the parameter and the body, as the server does, so that a statement may go on from one to the other."""
     try:
-        query.encode()
         data = body.decode()
     except UnicodeError:
         refuse("text that is not UTF-8")
@@ -109,7 +111,11 @@ def _answer(request: Request, engine: Engine, gathering: Gathering | None) -> An
 def read_parameters(query: str) -> dict[str, str]:
     """Return the parameters of a URL, with no other user than the default one."""
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        refuse("a parameter that is not UTF-8")
+    for name, value in pairs:
         if name in parameters:
             refuse(f"the parameter {name} given twice")
         if PARAMETERS_WITH_ONE_VALUE.get(name, value) != value:

@@ -1,5 +1,6 @@
 """Rows as text: JSONEachRow in, JSONEachRow and TabSeparated out, as JSONEachRowRowInputStream.cpp and its kin do."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -12,6 +13,7 @@ from simulator.services.clickhouse.types import ColumnType, Value
 
 __all__ = ["FORMATS", "Format", "read_json_rows"]
 
+MARK = re.compile(r"[ \t\f]*\r?\n?\ufeff(?=.)", re.DOTALL)  # before the data; alone, it is taken for data
 ROWS_PER_BLOCK = 1_048_576  # max_insert_block_size: a longer insert would not be atomic
 
 
@@ -21,10 +23,14 @@ def read_json_rows(text: str, at: int, *, names: Mapping[str, int], table: Table
     Raises ClickHouseError for the first row that cannot be read; a caller that inserts nothing then is right.
     """
     rows: list[Row] = []
+    if mark := MARK.match(text, at):
+        at = mark.end()
     while True:
         at = skip_spaces(text, at)
         if table.release is Release.CURRENT and text[at : at + 1] in (",", ";", "["):
             refuse("rows in an array, or apart by comma or semicolon")
+        if table.release is Release.CURRENT and text.startswith("\ufeff", at):
+            refuse("a byte order mark between rows, behind white space, or alone")
         if text[at : at + 1] in (",", ";"):
             at = skip_spaces(text, at + 1)
         if at >= len(text):

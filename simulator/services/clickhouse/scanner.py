@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import NoReturn
 
 from simulator.services.clickhouse.errors import ClickHouseError, refuse
 
@@ -13,6 +14,7 @@ STRING_BODY = re.compile(r'[^"\\]*')
 TSV_ESCAPES = {ord("\b"): "\\b", ord("\f"): "\\f", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 TSV_ESCAPES |= {0: "\\0", ord("'"): "\\'", ord("\\"): "\\\\"}
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\", '"': '"'}
+NUMBER_GOES_ON = re.compile(r"[0-9.eE+-]")
 HEX4 = re.compile(r"[0-9a-fA-F]{4}")
 
 
@@ -55,10 +57,19 @@ def read_json_string(text: str, at: int) -> tuple[str, int]:
 def skip_json_value(text: str, at: int) -> int:
     """Return the place behind a value that nobody wants."""
     try:
-        end: int = json.JSONDecoder().raw_decode(text, at)[1]
-    except ValueError:
-        refuse("malformed JSON in a field that the table does not have")
+        end: int = UNWANTED.raw_decode(text, at)[1]
+    except (ValueError, RecursionError):
+        refuse("malformed or deep JSON in a field that the table does not have")
+    if NUMBER_GOES_ON.match(text, end):
+        refuse("an unusual number in a field that the table does not have")
     return end
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    refuse(f"{name} in a field that the table does not have")
+
+
+UNWANTED = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _read_escape(text: str, at: int) -> tuple[str, int]:

@@ -68,7 +68,10 @@ class SimulatedClickHouse:
         return self._port
 
     async def main(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve what the disk holds until cancelled. `task_status` says when the server listens."""
+        """Serve what the disk holds until cancelled. `task_status` says when the server listens.
+
+        Cancelled without a `crash`, the server stops in an orderly way and flushes what it has gathered.
+        """
         listeners = await trio.open_tcp_listeners(self._port, host=self._host)
         self._port = listeners[0].socket.getsockname()[1]
         task_status.started()
@@ -78,8 +81,11 @@ class SimulatedClickHouse:
             keep_alive_timeout_s=self._keep_alive_timeout_s,
         )
         async with trio.open_nursery() as nursery:
-            self._gathering = Gathering(nursery, self._engine.insert_gathered)
-            await trio.serve_listeners(serve, listeners)
+            gathering = self._gathering = Gathering(nursery, self._engine.insert_gathered)
+            try:
+                await trio.serve_listeners(serve, listeners)
+            finally:
+                gathering.flush()
 
     def crash(self) -> None:
         """Take the process down at this instant: its tasks, still to be cancelled, change nothing any more."""

@@ -1,5 +1,6 @@
 """The settings that a request may carry in its URL: those of a current server that change what an insert means."""
 
+import re
 from collections.abc import Mapping
 
 import attrs
@@ -9,6 +10,7 @@ from simulator.services.clickhouse.release import Release
 
 __all__ = ["DEFAULTS", "Settings", "read_settings"]
 
+MILLISECONDS = re.compile("[0-9]{1,12}")
 SWITCHES = {"0": False, "1": True}
 
 
@@ -40,7 +42,7 @@ def read_settings(parameters: Mapping[str, str], release: Release) -> Settings:
             settings = attrs.evolve(settings, async_insert=SWITCHES[value])
         elif name == "wait_for_async_insert" and value in SWITCHES:
             settings = attrs.evolve(settings, wait_for_async_insert=SWITCHES[value])
-        elif name == "async_insert_busy_timeout_ms" and value.isdecimal():
+        elif name == "async_insert_busy_timeout_ms" and MILLISECONDS.fullmatch(value):
             settings = attrs.evolve(settings, async_insert_busy_timeout_ms=int(value))
         elif name != "async_insert_use_adaptive_busy_timeout" or value != "0":  # it is 0 here, whatever is said
             refuse(f"the setting {name}={value}")

@@ -51,6 +51,8 @@ class Table:
                 refuse(f"the type {type_name} (only {', '.join(known)})")
             places[name] = len(places)
         types = [known[type_name] for _, type_name in statement.columns]
+        if release is Release.CURRENT and len(set(statement.key)) < len(statement.key):
+            raise ClickHouseError(36, "Primary key or secondary index contains a duplicate expression.")
         for name in statement.key:
             if name not in places:
                 raise ClickHouseError(47, f"Unknown identifier: {name}")

@@ -24,6 +24,8 @@ Value = int | float | str
 Reader = Callable[[str, int], tuple[Value, int]]
 
 EPOCH = datetime.datetime(1970, 1, 1)
+DIGITS_MAX = 1000  # that are read; the server reads any number of them
+SECONDS_DIGITS_MAX = 20
 FIRST_UNMODELLED_S = 4_260_211_200  # 2105-01-01, where the server's table of days ends
 INTEGER = re.compile(r"[-+]?[0-9]*")
 FLOAT = re.compile(r"(?:-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)?")
@@ -93,6 +95,8 @@ def _integer_reader(name: str) -> Callable[[str, int], tuple[int, int]]:
             raise ClickHouseError(72, "Unsigned type must not contain '-' symbol")
         if text[match.end() : match.end() + 1] in ("-", "+"):
             refuse("a sign inside an integer")
+        if len(digits) > DIGITS_MAX:
+            refuse(f"an integer of more than {DIGITS_MAX} digits")
         return _wrap(int(digits if digits.strip("+-") else 0), name), _closed(text, match.end(), quoted)
 
     return read
@@ -127,11 +131,14 @@ def _strictly(name: str, read: Reader, *, begins: str) -> Reader:
         if (at < len(text) and text[at] not in begins) or text.startswith('"0000-', at):
             refuse(what)
         try:
-            return read(text, at)
+            value, end = read(text, at)
         except ClickHouseError as error:
             if error.code == 27:
                 refuse(what)
             raise
+        if text[end : end + 1] in tuple(".eE"):
+            refuse(what)
+        return value, end
 
     return read_strictly
 
@@ -153,6 +160,8 @@ def _read_bare_seconds(text: str, at: int) -> tuple[int, int]:
     assert match is not None  # the pattern matches the empty string
     if text[match.end() : match.end() + 1] in ("-", "+"):
         refuse("a sign inside a DateTime")
+    if len(match[0]) > SECONDS_DIGITS_MAX:
+        refuse(f"a DateTime of more than {SECONDS_DIGITS_MAX} digits")
     return _modelled_seconds(int(match[0] or 0)), match.end()
 
 

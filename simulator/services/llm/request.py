@@ -10,6 +10,7 @@ import msgspec
 __all__ = ["Conversation", "RefusedError", "conversation"]
 
 ROLES = ("system", "user", "assistant")
+ROLES_REFUSED = ("developer", "tool", "function")
 PARAMETERS = ("model", "messages", "user", "stream")
 
 Object = Mapping[str, object]
@@ -60,13 +61,14 @@ def conversation(body: bytes) -> Conversation:
     fields = _object(_decoded(body), "", "the body")
     for name in fields:
         if name not in PARAMETERS:
-            raise _bad(f"Unsupported parameter: {name!r} is not modelled.", name, "unsupported_parameter")
+            raise _unmodelled(repr(name), name)
     messages = _required(fields, "messages", "")
     if not isinstance(messages, list):
         raise _wrong_type("messages", "an array of objects", messages)
     if not messages:
         raise _bad("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
-    stream = fields.get("stream", False)
+    stream = fields.get("stream")
+    stream = False if stream is None else stream
     if not isinstance(stream, bool):
         raise _wrong_type("stream", "a boolean", stream)
     return Conversation(
@@ -81,14 +83,17 @@ def _message(value: object, path: str) -> tuple[str, str]:
     fields = _object(value, path, "a message")
     for name in fields:
         if name not in ("role", "content"):
-            raise _bad(
-                f"Unsupported parameter: '{path}.{name}' is not modelled.", f"{path}.{name}", "unsupported_parameter"
-            )
+            raise _unmodelled(f"'{path}.{name}'", f"{path}.{name}")
     role = _text(_required(fields, "role", f"{path}."), f"{path}.role")
+    if role in ROLES_REFUSED:
+        raise _unmodelled(f"the role {role!r}", f"{path}.role")
     if role not in ROLES:
         wanted = ", ".join(map(repr, ROLES))
         raise _bad(f"Invalid value: {role!r}. Supported values are: {wanted}.", f"{path}.role", "invalid_value")
-    return role, _text(_required(fields, "content", f"{path}."), f"{path}.content")
+    content = _required(fields, "content", f"{path}.")
+    if isinstance(content, list) or (content is None and role == "assistant"):
+        raise _unmodelled("a message without content" if content is None else "content in parts", f"{path}.content")
+    return role, _text(content, f"{path}.content")
 
 
 def _decoded(body: bytes) -> object:
@@ -123,6 +128,11 @@ def _text(value: object, path: str) -> str:
 def _wrong_type(path: str | None, wanted: str, value: object) -> RefusedError:
     kind = type(value).__name__
     return _bad(f"Invalid type for {path!r}: expected {wanted}, but got {kind} instead.", path, "invalid_type")
+
+
+def _unmodelled(what: str, param: str) -> RefusedError:
+    """Refuse what OpenAI's service takes, by its name."""
+    return _bad(f"Unsupported parameter: {what} is not modelled.", param, "unsupported_parameter")
 
 
 def _bad(message: str, param: str | None = None, code: str | None = None) -> RefusedError:

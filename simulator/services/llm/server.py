@@ -64,8 +64,8 @@ class SimulatedLLM:
     arrive meanwhile. Of several, the first of `llm-rate-limited`, `llm-failing`, `llm-malformed`, `llm-cut`
     and `llm-cross-talk` decides; `llm-slow` goes with all but the first of these.
 
-    Not modelled: limits on rate and tokens, tools, several choices, content in parts, idle connections that are
-    closed, and a client that goes away before its answer is begun. A token is a word.
+    Not modelled: limits on rate and tokens, tools, several choices, content in parts, roles but three, idle connections
+    that are closed, and a client that goes away before its answer is begun. A token is a word.
     """
 
     def __init__(
@@ -165,6 +165,8 @@ class SimulatedLLM:
             reply = self._route(request)
         except RefusedError as error:
             reply = refusal(error)
+        if request.method == "HEAD" and isinstance(reply, Reply):
+            reply = attrs.evolve(reply, parts=(b"",))
         if isinstance(reply, Reply):
             await _send(reply, connection, stream)
         else:

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import attrs
 
 from simulator.services.postgresql import statement as sql
+from simulator.services.postgresql.errors import refuse
 from simulator.services.postgresql.expression import Evaluate, Scope, Typed, analyse, matched, settled
-from simulator.services.postgresql.types import TEXT, UNKNOWN, Value
+from simulator.services.postgresql.types import NUMERIC, TEXT, UNKNOWN, ColumnType, Value
 from simulator.services.postgresql.versions import Values
 
 __all__ = ["Filter", "Test"]
@@ -32,7 +33,15 @@ class Filter:
     def of(cls, conditions: Sequence[sql.Condition], scope: Scope) -> "Filter":
         """Return the conditions with their types matched."""
         equals: dict[int, Evaluate] = {}
-        return cls([_bind(condition, scope, equals) for condition in conditions], equals)
+        binds = []
+        may_be_decided = False  # by a condition on constants: the server then plans no further
+        for condition in conditions:
+            columns, folds = len(scope.plain), len(scope.parameters.folds)
+            binds.append(_bind(condition, scope, equals))
+            if may_be_decided and len(scope.parameters.folds) > folds:
+                refuse("a condition that may fail behind one of constants only")
+            may_be_decided |= len(scope.plain) == columns
+        return cls(binds, equals)
 
     def test(self, parameters: Values) -> Test:
         """Return the test of a row under these parameters."""
@@ -82,10 +91,7 @@ def _comparison(left: Typed, operator: str, right: Typed, scope: Scope, equals: 
 
 
 def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Bind:
-    if typed.type is UNKNOWN:
-        known = next((each.type for each in members if each.type is not UNKNOWN), TEXT)
-        typed = settled(typed, known, scope)
-    pairs = [matched(typed, "=", each, scope) for each in members]
+    pairs = [matched(left, "=", right, scope) for left, right in _operands(typed, members, scope)]
     place = typed.place
     if place is not None and all(left is typed and right.is_constant for left, right in pairs):
 
@@ -102,6 +108,26 @@ def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Bind:
         return test
 
     return bind
+
+
+def _operands(typed: Typed, members: Sequence[Typed], scope: Scope) -> Sequence[tuple[Typed, Typed]]:
+    """Return what is compared with IN: first the constants, if there are several, which are made one type."""
+    constants = [each for each in members if each.is_constant]
+    kind = _common_type([typed, *constants])
+    if len(constants) < 2 or kind is None:
+        return [(typed, each) for each in members]
+    if kind is NUMERIC:
+        refuse("IN a list with a literal with a decimal point")
+    typed = settled(typed, kind, scope)
+    others = [each for each in members if not each.is_constant]
+    return [(typed, each) for each in (*(settled(each, kind, scope) for each in constants), *others)]
+
+
+def _common_type(several: Sequence[Typed]) -> ColumnType | None:
+    types = [each.type for each in several if each.type is not UNKNOWN]
+    if all(each.rank for each in types):
+        return max(types, key=lambda each: each.rank, default=TEXT)
+    return types[0] if all(each is types[0] for each in types) else None
 
 
 def _equal(left: Value, right: Value) -> bool:

@@ -73,6 +73,11 @@ class Database:
             return transaction.created[name]
         return self._tables.get(name)
 
+    def tables(self, transaction: Transaction | None) -> list[Table]:
+        """Return the tables that the transaction sees."""
+        created = {} if transaction is None else transaction.created
+        return [table for table in {**self._tables, **created}.values() if table is not None]
+
     def creator(self, name: str, transaction: Transaction) -> Transaction | None:
         """Return the other transaction that is creating a table of that name."""
         creator = self._creators.get(name)

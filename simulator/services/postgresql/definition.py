@@ -11,7 +11,7 @@ __all__ = ["read_create_table"]
 def read_create_table(reader: Reader) -> sql.CreateTable:
     """Read what follows CREATE TABLE."""
     if_not_exists = reader.accept("if", "not", "exists")
-    table = reader.name()
+    table = reader.table()
     columns: list[sql.ColumnDefinition] = []
     keys: list[sql.Key] = []
 
@@ -42,6 +42,8 @@ def _column(reader: Reader, keys: list[sql.Key]) -> sql.ColumnDefinition:
         if reader.accept("not", "null"):
             not_null = True
         elif reader.accept("default"):
+            if default is not None:
+                refuse("a column with two defaults")
             default = reader.literal()
         elif reader.accept("primary", "key"):
             keys.append(sql.Key((name,), is_primary=True))
@@ -49,6 +51,8 @@ def _column(reader: Reader, keys: list[sql.Key]) -> sql.ColumnDefinition:
             keys.append(sql.Key((name,), is_primary=False))
         else:
             reader.expect("generated", "always", "as", "identity")
+            if identity:
+                refuse("a column with two identities")
             identity = True
     if identity and (kind.name != "bigint" or default is not None):
         refuse("an identity column that is not bigint, or has a default")

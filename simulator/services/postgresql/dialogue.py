@@ -13,7 +13,7 @@ from simulator.services.postgresql.parser import parse
 from simulator.services.postgresql.plan import Prepared, plan
 from simulator.services.postgresql.process import Process
 from simulator.services.postgresql.result import Result
-from simulator.services.postgresql.session import Session
+from simulator.services.postgresql.session import ConnectionCutError, Session
 from simulator.services.postgresql.settings import REPORTED
 from simulator.services.postgresql.types import TEXT, ColumnType, Value, decode_text
 from simulator.services.postgresql.versions import Values
@@ -71,20 +71,21 @@ class Dialogue:
         try:
             match kind:
                 case b"P":
-                    self._parse(body)
+                    await self._parse(body)
                 case b"B":
-                    self._bind(body)
+                    await self._bind(body)
                 case b"D":
                     self._describe(body)
                 case b"E":
                     await self._execute(body)
                 case b"S":
-                    await self._sync()
+                    await self._sync(body)
                 case b"Q":
                     await self._query(body)
                 case b"C":
                     self._close(body)
                 case b"H":
+                    body.end()
                     self.is_due = True
                 case b"X":
                     self.is_over = True
@@ -94,9 +95,14 @@ class Dialogue:
             if error.severity == "FATAL":
                 raise
             self._fail(error)
-            self._is_skipping = kind != b"Q"
-            if kind == b"Q":
+            self._is_skipping = kind not in (b"Q", b"S")
+            if not self._is_skipping:
                 self.ready()
+        except ConnectionCutError:
+            raise
+        except Exception as error:
+            error.add_note(f"The simulated PostgreSQL failed at the message {kind!r} {body!r}.")
+            raise
 
     def _unknown(self, kind: bytes) -> None:
         if kind in (b"F", b"d", b"c", b"f"):
@@ -114,19 +120,21 @@ class Dialogue:
 
     async def _query(self, body: Body) -> None:
         text = body.text()
+        body.end()
         statements = parse(text)
         self._forget_unnamed()
         if not statements:
             self.out.add(b"I")
         for number, statement in enumerate(statements):
             self._session.check_not_failed(statement)
-            prepared = self._planned(statement, (), (text, number))
+            prepared = await self._held(statement, (), (text, number))
+            prepared.fold(())
             if prepared.fields is not None:
                 self.out.row_description(prepared.fields)
             if isinstance(statement, sql.Deallocate):
                 result = self._deallocate(statement)
             else:
-                result = await self._session.execute(prepared, ())
+                result = await self._session.execute(prepared, (), is_alone=len(statements) == 1)
             self._send(result)
         await self._end_request()
         self.ready()
@@ -134,6 +142,10 @@ class Dialogue:
     def _forget_unnamed(self) -> None:
         self._statements.pop("", None)
         self._portals.pop("", None)
+
+    async def _held(self, statement: sql.Statement | None, oids: tuple[int, ...], source: tuple[str, int]) -> Prepared:
+        prepared = self._planned(statement, oids, source)
+        return self._planned(statement, oids, source) if await self._session.hold(prepared) else prepared
 
     def _planned(self, statement: sql.Statement | None, oids: tuple[int, ...], source: tuple[str, int]) -> Prepared:
         """Analyse a statement, unless it was already, for tables that are still the same."""
@@ -172,8 +184,9 @@ class Dialogue:
 
     # The extended protocol
 
-    def _parse(self, body: Body) -> None:
+    async def _parse(self, body: Body) -> None:
         name, text, oids = body.text(), body.text(), body.oids()
+        body.end()
         statements = parse(text)
         if len(statements) > 1:
             raise PostgreSQLError("42601", "cannot insert multiple commands into a prepared statement")
@@ -182,34 +195,41 @@ class Dialogue:
         if name and name in self._statements:
             raise PostgreSQLError("42P05", f'prepared statement "{name}" already exists')
         self._statements.pop(name, None)
-        self._statements[name] = self._planned(statement, oids, (text, 0))
+        self._statements[name] = await self._held(statement, oids, (text, 0))
         self.out.add(b"1")
 
-    def _bind(self, body: Body) -> None:
+    async def _bind(self, body: Body) -> None:
         portal, name = body.text(), body.text()
         prepared = self._statement(name)
         formats = body.counts()
         values = [body.value() for _ in range(body.count())]
-        if 1 in body.counts():
+        result_formats = body.counts()
+        if any(result_formats):
             refuse("results in binary format")
-        self._session.check_not_failed(prepared.statement)
+        if len(formats) not in (0, 1, len(values)):
+            what = f"bind message has {len(formats)} parameter formats but {len(values)} parameters"
+            raise PostgreSQLError("08P01", what)
         if len(values) != len(prepared.types):
             what = f"bind message supplies {len(values)} parameters"
             what += f', but prepared statement "{name}" requires {len(prepared.types)}'
             raise PostgreSQLError("08P01", what)
-        if len(formats) not in (0, 1, len(values)):
-            what = f"bind message has {len(formats)} parameter formats but {len(values)} parameters"
-            raise PostgreSQLError("08P01", what)
+        self._session.check_not_failed(prepared.statement, is_empty_allowed=False)
         if portal and portal in self._portals:
             raise PostgreSQLError("42P03", f'cursor "{portal}" already exists')
         if len(formats) < 2:
             formats = [*formats, 0][:1] * len(values)
         parameters = [_decoded(*each) for each in zip(values, formats, prepared.types, strict=True)]
+        body.end()
+        await self._session.hold(prepared)
+        prepared.fold(parameters)
+        if prepared.fields is not None and len(result_formats) not in (0, 1, len(prepared.fields)):
+            what = f"bind message has {len(result_formats)} result formats but query has {len(prepared.fields)} columns"
+            raise PostgreSQLError("08P01", what)
         self._portals[portal] = _Portal(prepared, parameters)
         self.out.add(b"2")
 
     def _describe(self, body: Body) -> None:
-        kind, name = body.kind(), body.text()
+        kind, name = _kind_and_name(body, "DESCRIBE")
         prepared = self._statement(name) if kind == b"S" else self._portal(name).prepared
         if prepared.fields is not None:
             self._session.check_not_failed(prepared.statement)
@@ -222,11 +242,14 @@ class Dialogue:
 
     async def _execute(self, body: Body) -> None:
         name, rows_max = body.text(), body.size()
+        body.end()
         portal = self._portal(name)
         statement = portal.prepared.statement
         if statement is None:
             self.out.add(b"I")
             return
+        if rows_max > 0 and isinstance(statement, sql.Select) and statement.locking is not sql.Locking.NONE:
+            refuse("FOR UPDATE read in parts: the rest is not locked yet")
         is_fresh = portal.result is None
         if portal.result is None:
             if isinstance(statement, sql.Deallocate):
@@ -257,13 +280,14 @@ class Dialogue:
         else:
             self.out.complete(_recounted(result.tag, len(part)))
 
-    async def _sync(self) -> None:
+    async def _sync(self, body: Body) -> None:
         self._is_skipping = False
+        body.end()
         await self._end_request()
         self.ready()
 
     def _close(self, body: Body) -> None:
-        kind, name = body.kind(), body.text()
+        kind, name = _kind_and_name(body, "CLOSE")
         (self._statements if kind == b"S" else self._portals).pop(name, None)
         self.out.add(b"3")
 
@@ -276,6 +300,15 @@ class Dialogue:
         if name not in self._portals:
             raise PostgreSQLError("34000", f'portal "{name}" does not exist')
         return self._portals[name]
+
+
+def _kind_and_name(body: Body, message: str) -> tuple[bytes, str]:
+    """Take what a message is about: a prepared statement (S) or a portal (P)."""
+    kind, name = body.kind(), body.text()
+    body.end()
+    if kind not in (b"S", b"P"):
+        raise PostgreSQLError("08P01", f"invalid {message} message subtype {kind[0]}")
+    return kind, name
 
 
 def _recounted(tag: str, rows: int) -> str:
@@ -293,6 +326,8 @@ def _no_statement(name: str) -> PostgreSQLError:
 def _decoded(data: bytes | None, form: int, kind: ColumnType) -> Value:
     if data is None:
         return None
+    if form > 1:
+        raise PostgreSQLError("22023", f"unsupported format code: {form}")
     if form == 1:
         return kind.read_binary(data)
     text = decode_text(data)

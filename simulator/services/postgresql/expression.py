@@ -46,9 +46,13 @@ class Typed:
 
 
 class Parameters:
-    """The types of `$1`, `$2`, ...: as the client gave them, or else found out from the first use."""
+    """The types of `$1`, `$2`, ...: as the client gave them, or else found out from the first use.
+
+    `folds` are the constant expressions of the statement that may fail: the server evaluates them as it plans.
+    """
 
     def __init__(self, oids: Sequence[int]) -> None:
+        self.folds: list[Evaluate] = []
         self._types: list[ColumnType | None] = [self._known(oid) for oid in oids]
 
     def _known(self, oid: int) -> ColumnType | None:
@@ -101,7 +105,11 @@ class Scope:
     def column(self, column: sql.Column) -> tuple[int, Column]:
         """Return the place and the definition of a column."""
         table = self.table
+        if table is None and (self.clause == "LIMIT" or (self.clause == "VALUES" and column.table is not None)):
+            refuse(f"the column {column.name} in {self.clause}")
         is_excluded = self.excluded and column.table == "excluded"
+        if column.table == "excluded" and self.clause == "RETURNING":
+            refuse("excluded in RETURNING")
         if column.table is not None and not is_excluded and (table is None or column.table != table.name):
             raise PostgreSQLError("42P01", f'missing FROM-clause entry for table "{column.table}"')
         place = None if table is None else table.places.get(column.name)
@@ -114,6 +122,9 @@ class Scope:
     def _no_such(self, column: sql.Column) -> NoReturn:
         if column.name in SYSTEM_COLUMNS:
             refuse(f"the system column {column.name}")
+        is_row = self.table is not None and column.name == self.table.name
+        if column.table is None and (is_row or (self.excluded and column.name == "excluded")):
+            refuse("a whole row as a value")
         if column.table is None:
             raise PostgreSQLError("42703", f'column "{column.name}" does not exist')
         raise PostgreSQLError("42703", f"column {column.table}.{column.name} does not exist")
@@ -135,7 +146,7 @@ def analyse(expression: sql.Expression, scope: Scope) -> Typed:
         case sql.Arithmetic():
             return _arithmetic(expression, scope)
         case sql.Coalesce():
-            return _coalesce([analyse(each, scope) for each in expression.arguments], scope)
+            return _coalesce(expression, scope)
         case sql.Aggregate():
             return _aggregate(expression, scope)
 
@@ -186,6 +197,8 @@ def assignable(typed: Typed, column: Column, scope: Scope) -> Evaluate:
         value = evaluate(row, parameters)
         return None if value is None else cast(value)
 
+    if typed.is_constant:
+        scope.parameters.folds.append(converted)
     return converted
 
 
@@ -242,7 +255,10 @@ def _arithmetic(expression: sql.Arithmetic, scope: Scope) -> Typed:
         assert not isinstance(b, str)
         return _float_sum(float(a), sign * float(b)) if kind is DOUBLE else in_range(int(a + sign * b), kind)
 
-    return Typed(kind, evaluate, left.is_constant and right.is_constant)
+    is_constant = left.is_constant and right.is_constant
+    if is_constant:
+        scope.parameters.folds.append(evaluate)
+    return Typed(kind, evaluate, is_constant)
 
 
 def _float_sum(a: float, b: float) -> float:
@@ -254,7 +270,15 @@ def _float_sum(a: float, b: float) -> float:
     return total
 
 
-def _coalesce(arguments: Sequence[Typed], scope: Scope) -> Typed:
+def _coalesce(expression: sql.Coalesce, scope: Scope) -> Typed:
+    folds = scope.parameters.folds
+    arguments: list[Typed] = []
+    own_folds: list[list[Evaluate]] = []
+    for argument in expression.arguments:
+        known = len(folds)
+        arguments.append(analyse(argument, scope))
+        own_folds.append(folds[known:])
+        del folds[known:]
     kind = UNKNOWN
     for each in arguments:
         if kind is UNKNOWN or (each.type.rank and kind.rank):
@@ -264,7 +288,10 @@ def _coalesce(arguments: Sequence[Typed], scope: Scope) -> Typed:
     kind = TEXT if kind is UNKNOWN else kind
     if kind is NUMERIC:
         refuse("COALESCE of type numeric")
-    evaluates = [settled(each, kind, scope).evaluate for each in arguments]
+    arguments = [settled(each, kind, scope) for each in arguments]
+    evaluates = [each.evaluate for each in arguments]
+    if any(own_folds):
+        folds.append(_coalesce_fold(arguments, own_folds))
 
     def evaluate(row: Values, parameters: Values) -> Value:
         for each in evaluates:
@@ -274,6 +301,20 @@ def _coalesce(arguments: Sequence[Typed], scope: Scope) -> Typed:
         return None
 
     return Typed(kind, evaluate, all(each.is_constant for each in arguments))
+
+
+def _coalesce_fold(arguments: Sequence[Typed], folds: Sequence[Sequence[Evaluate]]) -> Evaluate:
+    """Return what fails as the arguments do up to the first constant that is not NULL; the rest is left out."""
+
+    def fold(row: Values, parameters: Values) -> Value:
+        for typed, own in zip(arguments, folds, strict=True):
+            for each in own:
+                each(row, parameters)
+            if typed.is_constant and typed.evaluate(row, parameters) is not None:
+                break
+        return None
+
+    return fold
 
 
 def _aggregate(expression: sql.Aggregate, scope: Scope) -> Typed:

@@ -19,6 +19,7 @@ COUNT = struct.Struct("!H")
 SIZE = struct.Struct("!i")
 NULL = SIZE.pack(-1)
 STARTUP_BYTES_MAX = 10_000
+SHOWN_BYTES = 400
 MESSAGE_BYTES_MAX = 0x3FFFFFFF
 
 
@@ -68,6 +69,9 @@ class Body:
         self._data = data
         self._at = 0
 
+    def __repr__(self) -> str:
+        return repr(self._data[:SHOWN_BYTES])
+
     def text(self) -> str:
         """Take text up to its NUL."""
         end = self._data.find(b"\0", self._at)
@@ -103,6 +107,11 @@ class Body:
     def kind(self) -> bytes:
         """Take one byte."""
         return self._take(1)
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        if self._at != len(self._data):
+            raise PostgreSQLError("08P01", "invalid message format")
 
     def _take(self, number: int) -> bytes:
         data = self._data[self._at : self._at + number]

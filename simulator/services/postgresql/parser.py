@@ -25,6 +25,8 @@ STATEMENTS = frozenset(
 COMPARISONS = {"=": "=", "<>": "<>", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 AGGREGATES = ("max", "min")
 PARAMETER_MAX = 65_535
+PARAMETER_CHARACTERS_MAX = 10
+PARTS_MAX = 100  # of one expression: its reading and its evaluation recurse
 
 
 @lru_cache(maxsize=1024)  # a pure function of the text; sharing its frozen results between runs shows nowhere
@@ -35,6 +37,8 @@ def parse(text: str) -> tuple[sql.Statement, ...]:
 
 class _Parser(Reader):
     """Methods named for a statement or a clause read it."""
+
+    parts = 0  # of the expression that is being read
 
     def statements(self) -> tuple[sql.Statement, ...]:
         found: list[sql.Statement] = []
@@ -61,7 +65,7 @@ class _Parser(Reader):
         if self.token.kind == "end" or self.is_next(";", "from"):
             refuse("a SELECT of no columns")
         items = self.items()
-        table = self.name() if self.accept("from") else None
+        table = self.table() if self.accept("from") else None
         where = self.where()
         order_by = self.listed(self.order_key) if self.accept("order", "by") else ()
         limit = None
@@ -81,7 +85,7 @@ class _Parser(Reader):
         if self.accept("*"):
             return sql.SelectItem(sql.Star(), None)
         expression = self.expression()
-        return sql.SelectItem(expression, self.name() if self.accept("as") else None)
+        return sql.SelectItem(expression, self.label() if self.accept("as") else None)
 
     def order_key(self) -> sql.OrderKey:
         name = self.name()
@@ -92,7 +96,7 @@ class _Parser(Reader):
 
     def insert(self) -> sql.Insert:
         self.expect("insert", "into")
-        table = self.name()
+        table = self.table()
         columns = self.in_parentheses(self.name) if self.is_next("(") else None
         self.expect("values")
         rows = self.listed(lambda: self.in_parentheses(self.value))
@@ -122,14 +126,14 @@ class _Parser(Reader):
 
     def update(self) -> sql.Update:
         self.expect("update")
-        table = self.name()
+        table = self.table()
         self.expect("set")
         assignments = self.listed(self.assignment)
         return sql.Update(table=table, assignments=assignments, where=self.where(), returning=self.returning())
 
     def delete(self) -> sql.Delete:
         self.expect("delete", "from")
-        return sql.Delete(table=self.name(), where=self.where(), returning=self.returning())
+        return sql.Delete(table=self.table(), where=self.where(), returning=self.returning())
 
     def create(self) -> sql.CreateTable:
         self.expect("create", "table")
@@ -138,12 +142,12 @@ class _Parser(Reader):
     def drop(self) -> sql.DropTables:
         self.expect("drop", "table")
         if_exists = self.accept("if", "exists")
-        return sql.DropTables(self.listed(self.name), if_exists)
+        return sql.DropTables(self.listed(self.table), if_exists)
 
     def truncate(self) -> sql.Truncate:
         self.expect("truncate")
         self.accept("table")
-        return sql.Truncate(self.listed(self.name))
+        return sql.Truncate(self.listed(self.table))
 
     def begin(self) -> sql.Begin:
         word = "BEGIN"
@@ -229,20 +233,26 @@ class _Parser(Reader):
         return refuse("a condition that is neither a comparison nor IS NULL nor IN")
 
     def expression(self) -> sql.Expression:
+        is_whole = self.parts == 0
         left = self.primary()
         while self.is_next("+", "-"):
             operator = self.token.text
             self.advance()
             left = sql.Arithmetic(operator, left, self.primary())
+        if is_whole:
+            self.parts = 0
         return left
 
     def primary(self) -> sql.Expression:
+        self.parts += 1
+        if self.parts > PARTS_MAX:
+            refuse(f"an expression of more than {PARTS_MAX} parts")
         token = self.token
         if token.kind in ("integer", "decimal", "string") or self.is_next("null", "true", "false", "-"):
             return self.literal()
         if token.kind == "parameter":
             self.advance()
-            number = int(token.text[1:])
+            number = int(token.text[1:]) if len(token.text) <= PARAMETER_CHARACTERS_MAX else refuse("such a parameter")
             if not 1 <= number <= PARAMETER_MAX:
                 raise PostgreSQLError("42P02", f"there is no parameter {token.text}")
             return sql.Parameter(number)
@@ -258,7 +268,7 @@ class _Parser(Reader):
 
     def column(self) -> sql.Column:
         first = self.name()
-        return sql.Column(first, self.name()) if self.accept(".") else sql.Column(None, first)
+        return sql.Column(first, self.label()) if self.accept(".") else sql.Column(None, first)
 
     def call(self, function: str) -> sql.Expression:
         if function == "coalesce":

@@ -6,23 +6,25 @@ from typing import TypeAlias
 import attrs
 
 from simulator.services.postgresql import statement as sql
+from simulator.services.postgresql.condition import NO_ROW
 from simulator.services.postgresql.database import Database
 from simulator.services.postgresql.errors import PostgreSQLError
-from simulator.services.postgresql.expression import Parameters
+from simulator.services.postgresql.expression import Evaluate, Parameters
 from simulator.services.postgresql.insert import InsertPlan
 from simulator.services.postgresql.modify import DeletePlan, UpdatePlan
 from simulator.services.postgresql.process import Steps
-from simulator.services.postgresql.result import Field
+from simulator.services.postgresql.result import Field, Result
 from simulator.services.postgresql.schema import create_table, drop_tables, no_relation, opened, truncate
 from simulator.services.postgresql.select import SelectPlan
 from simulator.services.postgresql.settings import canonical
 from simulator.services.postgresql.types import TEXT, ColumnType
 from simulator.services.postgresql.versions import Transaction, Values
 
-__all__ = ["Prepared", "Query", "plan", "run"]
+__all__ = ["Prepared", "Query", "hold", "is_held", "plan", "run"]
 
 Query: TypeAlias = sql.Select | sql.Insert | sql.Update | sql.Delete
 Plan: TypeAlias = SelectPlan | InsertPlan | UpdatePlan | DeletePlan
+HELD = Result("")
 
 
 @attrs.frozen
@@ -34,6 +36,15 @@ class Prepared:
     plan: Plan | None = None
     types: Sequence[ColumnType] = ()
     fields: Sequence[Field] | None = None
+    folds: Sequence[Evaluate] = ()
+
+    def fold(self, parameters: Values) -> None:
+        """Evaluate what does not depend on rows, as the server does when it plans, and fail as it does there.
+
+        Not modelled: that the server may plan a prepared statement without its parameters from the sixth time on.
+        """
+        for evaluate in self.folds:
+            evaluate(NO_ROW, parameters)
 
 
 def plan(
@@ -47,7 +58,7 @@ def plan(
     if statement.table is not None:
         table = database.find(statement.table, transaction)
         if table is None:
-            raise no_relation(statement.table)
+            raise no_relation(statement.table, database, transaction)
     parameters = Parameters(oids)
     made: Plan
     match statement:
@@ -62,21 +73,31 @@ def plan(
         case sql.Delete():
             assert table is not None
             made = DeletePlan(statement, table, parameters)
-    return Prepared(statement, oids, made, parameters.types(), made.fields)
+    return Prepared(statement, oids, made, parameters.types(), made.fields, parameters.folds)
+
+
+def is_held(made: Plan, transaction: Transaction) -> bool:
+    """Say whether `hold` would change nothing."""
+    return transaction.command > 0 and (made.table is None or made.table in transaction.tables)
+
+
+def hold(made: Plan, database: Database, transaction: Transaction) -> Steps:
+    """Take the snapshot, which the transaction may keep, and the lock of the table."""
+    database.begin_statement(transaction)
+    database.end_statement(transaction)
+    if made.table is not None:
+        yield from opened(database, made.table.name, transaction)
+    return HELD
 
 
 def run(prepared: Prepared, database: Database, transaction: Transaction, parameters: Values) -> Steps:
     """Run what reads or changes tables."""
-    match prepared.statement:
-        case sql.CreateTable():
-            return (yield from create_table(prepared.statement, database, transaction))
-        case sql.DropTables():
-            return (yield from drop_tables(prepared.statement, database, transaction))
-        case sql.Truncate():
-            return (yield from truncate(prepared.statement, database, transaction))
-    made = prepared.plan
-    assert made is not None, "everything else is a query, or the session's own affair"
     database.begin_statement(transaction)
+    made = prepared.plan
+    if made is None:
+        result = yield from _define(prepared.statement, database, transaction)
+        database.end_statement(transaction)
+        return result
     table = made.table
     if table is not None and (table not in transaction.tables or transaction.created):
         current = yield from opened(database, table.name, transaction)
@@ -86,6 +107,16 @@ def run(prepared: Prepared, database: Database, transaction: Transaction, parame
     result = yield from made.steps(transaction, parameters)
     database.end_statement(transaction)
     return result
+
+
+def _define(statement: sql.Statement | None, database: Database, transaction: Transaction) -> Steps:
+    match statement:
+        case sql.CreateTable():
+            return (yield from create_table(statement, database, transaction))
+        case sql.DropTables():
+            return (yield from drop_tables(statement, database, transaction))
+    assert isinstance(statement, sql.Truncate), "everything else is a query, or the session's own affair"
+    return (yield from truncate(statement, database, transaction))
 
 
 def _planned_anew(prepared: Prepared, database: Database, transaction: Transaction) -> Plan:

@@ -13,6 +13,7 @@ __all__ = ["Reader"]
 T = TypeVar("T")
 
 SHOWN_CHARACTERS = 60
+DIGITS_MAX = 19  # of a 64-bit integer
 
 
 class Reader:
@@ -73,6 +74,17 @@ class Reader:
         self.advance()
         return token.text
 
+    def table(self) -> str:
+        """Take the name of a table."""
+        name = self.name()
+        if name.startswith("pg_"):
+            refuse(f"the system table {name}")
+        return name
+
+    def label(self) -> str:
+        """Take a name where no other word can stand, so that even a reserved one is meant."""
+        return self.take("quoted" if self.token.kind == "quoted" else "word")
+
     def name(self) -> str:
         """Take the name of a table or a column."""
         if self.token.kind == "quoted":
@@ -106,10 +118,21 @@ class Reader:
         sign = -1 if self.accept("-") else 1
         if self.token.kind == "decimal":
             # Numeric has no negative zero.
-            return sql.Literal(sign * float(self.take("decimal")) or 0.0, NUMERIC)
-        value = sign * int(self.take("integer"))
+            return sql.Literal(sign * _double(self.take("decimal")) or 0.0, NUMERIC)
+        digits = self.take("integer").lstrip("0") or "0"
+        if len(digits) > DIGITS_MAX:
+            refuse("a literal that is no 64-bit integer")
+        value = sign * int(digits)
         if -(1 << 31) <= value < 1 << 31:
             return sql.Literal(value, INTEGER)
         if not -(1 << 63) <= value < 1 << 63:
             refuse(f"the literal {value}, which is no 64-bit integer")
         return sql.Literal(value, BIGINT)
+
+
+def _double(digits: str) -> float:
+    """Return a literal with a decimal point as it is used, which is as double precision."""
+    value = float(digits)
+    if value == float("inf") or (not value and digits.lower().partition("e")[0].strip("0.")):
+        refuse("a literal out of the range of double precision")
+    return value

@@ -23,6 +23,9 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 NAME_BYTES_MAX = 63
+# What would make another operator of a symbol. A minus does only of one with an exclamation mark.
+OPERATOR_GOES_ON = dict.fromkeys(("+", "-", "<", ">", "=", "*", "<>", "<=", ">="), "~!@#%^&|`?/*+<>=")
+OPERATOR_GOES_ON["!="] = "~!@#%^&|`?/*+<>=-"
 SHOWN_CHARACTERS = 60
 
 # pg_get_keywords() of release 15, categories R and T: no column or table has such a name without quotes.
@@ -88,12 +91,7 @@ def _check(text: str, token: Token) -> None:
         continued = text[token.end :].lstrip()
         if continued.startswith("'"):
             refuse("a string continued on the next line")
-    if (
-        token.kind == "symbol"
-        and token.text in ("+", "-", "<", ">", "=", "*")
-        and behind
-        and behind in "~!@#%^&|`?/*+<>="
-    ):
+    if token.kind == "symbol" and behind and behind in OPERATOR_GOES_ON.get(token.text, ""):
         refuse(f"the operator {text[token.start : token.end + 1]!r}")
 
 

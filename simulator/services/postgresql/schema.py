@@ -1,8 +1,8 @@
 """CREATE TABLE, DROP TABLE and TRUNCATE, all of them transactional, and the lock that each statement takes of a table.
 
 The lock has two modes: that of a statement on rows, held by many transactions, and that of DROP and TRUNCATE, held
-alone. Both last until the transaction ends. Not modelled: that a statement which waits for a table holds up those
-that come after it.
+alone. Both last until the transaction ends. A statement that waits to be alone holds up those that come after it. Not
+modelled: that the server lets one of these pass when it finds a deadlock otherwise.
 """
 
 from collections.abc import Generator, Sequence
@@ -20,8 +20,9 @@ from simulator.services.postgresql.versions import Transaction
 __all__ = ["create_table", "drop_tables", "no_relation", "opened", "truncate"]
 
 
-def no_relation(name: str) -> PostgreSQLError:
-    """Return the error of a table that is not there."""
+def no_relation(name: str, database: Database, transaction: Transaction | None) -> PostgreSQLError:
+    """Return the error of a table that is not there. Raises 0A000 if an index or a sequence has the name."""
+    _check_no_table_owns(name, database, transaction)
     return PostgreSQLError("42P01", f'relation "{name}" does not exist')
 
 
@@ -32,21 +33,36 @@ def opened(
     while True:
         table = database.find(name, transaction)
         if table is None:
-            raise no_relation(name)
+            raise no_relation(name, database, transaction)
         blocker = _blocker(table, transaction, alone)
         if blocker is None:
             table.users[transaction] = None
             transaction.tables[table] = None
             if alone:
                 table.owner = transaction
+                table.queue.pop(transaction, None)
             return table
+        if alone:
+            _queue(table, transaction)
         yield blocker
+
+
+def _queue(table: Table, transaction: Transaction) -> None:
+    """Wait to be alone. Of two that use the table already, the second sees at once that it would be a deadlock."""
+    others = (each for each in table.queue if each is not transaction and not each.is_over)
+    if transaction in table.users and any(each in table.users for each in others):
+        raise PostgreSQLError("40P01", "deadlock detected")
+    table.queue[transaction] = None
 
 
 def _blocker(table: Table, transaction: Transaction, alone: bool) -> Transaction | None:
     if table.owner not in (None, transaction):
         return table.owner
-    return next((each for each in table.users if each is not transaction), None) if alone else None
+    if alone:
+        return next((each for each in table.users if each is not transaction), None)
+    if not table.queue or transaction in table.users:
+        return None
+    return next((each for each in table.queue if not each.is_over and each is not transaction), None)
 
 
 def create_table(statement: sql.CreateTable, database: Database, transaction: Transaction) -> Steps:
@@ -60,6 +76,10 @@ def create_table(statement: sql.CreateTable, database: Database, transaction: Tr
         notice = Notice("NOTICE", "42P07", f'relation "{name}" already exists, skipping')
         return Result("CREATE TABLE", notices=[notice])
     table = _table(statement)
+    for each in (name, *table.owned):
+        _check_no_table_owns(each, database, transaction)
+    if any(database.find(each, transaction) is not None for each in table.owned):
+        refuse("a table whose indexes would have the name of another table")
     if exists:
         raise PostgreSQLError("42P07", f'relation "{name}" already exists')
     while (creator := database.creator(name, transaction)) is not None:
@@ -83,6 +103,7 @@ def drop_tables(statement: sql.DropTables, database: Database, transaction: Tran
     tables: list[Table] = []
     for name in statement.tables:
         if database.find(name, transaction) is None:
+            _check_no_table_owns(name, database, transaction)
             if not statement.if_exists:
                 raise PostgreSQLError("42P01", f'table "{name}" does not exist')
             notices.append(Notice("NOTICE", "00000", f'table "{name}" does not exist, skipping'))
@@ -102,6 +123,12 @@ def truncate(statement: sql.Truncate, database: Database, transaction: Transacti
         transaction.truncated.append((table, table.heap))
         table.heap = Heap(table.uniques)
     return Result("TRUNCATE TABLE")
+
+
+def _check_no_table_owns(name: str, database: Database, transaction: Transaction | None) -> None:
+    for table in database.tables(transaction):
+        if name in table.owned:
+            refuse(f"{name}, which is an index or a sequence of the table {table.name}, as a table or another's index")
 
 
 def _table(statement: sql.CreateTable) -> Table:

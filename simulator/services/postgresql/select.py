@@ -12,7 +12,7 @@ from simulator.services.postgresql.projection import Projection
 from simulator.services.postgresql.result import Field, Result
 from simulator.services.postgresql.source import Source, locked
 from simulator.services.postgresql.table import Column, Table
-from simulator.services.postgresql.types import BIGINT, Value
+from simulator.services.postgresql.types import BIGINT, BOOLEAN, Value
 from simulator.services.postgresql.versions import Transaction, Values, Version
 
 __all__ = ["SelectPlan"]
@@ -40,7 +40,10 @@ class SelectPlan:
         self._limit: Evaluate | None = None
         if statement.limit is not None:
             limits = Scope(None, parameters, clause="LIMIT")
-            self._limit = assignable(analyse(statement.limit, limits), LIMIT, limits)
+            limit = analyse(statement.limit, limits)
+            if limit.type is BOOLEAN:
+                raise PostgreSQLError("42804", "argument of LIMIT must be type bigint, not type boolean")
+            self._limit = assignable(limit, LIMIT, limits)
 
     def _check_aggregates(self, statement: sql.Select, scope: Scope) -> None:
         if not scope.aggregates:

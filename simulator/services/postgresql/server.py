@@ -38,7 +38,8 @@ class SimulatedPostgreSQL:
 
     Not modelled: SQL beyond the allow-list of `parser` (answered 0A000), SERIALIZABLE, savepoints, cursors, COPY,
     binary results, LISTEN, schemas and catalogs, passwords and TLS, limits of connections and memory, a loss of
-    power, the details of a deadlock, and of errors the hint, the position and the place in the server's source.
+    power, keys too long for an index, the details of a deadlock, rows that come before an error, and of errors the
+    hint, the position and the place in the server's source.
     """
 
     def __init__(self, *, port: int = 5432, host: str | None = None) -> None:

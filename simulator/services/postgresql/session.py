@@ -4,7 +4,7 @@ import trio
 
 from simulator.services.postgresql import statement as sql
 from simulator.services.postgresql.errors import Notice, PostgreSQLError
-from simulator.services.postgresql.plan import Prepared, run
+from simulator.services.postgresql.plan import Prepared, hold, is_held, run
 from simulator.services.postgresql.process import Process, Running, Steps
 from simulator.services.postgresql.result import Result
 from simulator.services.postgresql.settings import ISOLATION, Settings
@@ -47,14 +47,19 @@ class Session:
         blocker = None if self._running is None else self._running.transaction.waiting_for
         return None if blocker is None else blocker.process_id
 
-    def check_not_failed(self, statement: sql.Statement | None) -> None:
-        """Raise 25P02 in a failed block for everything but its end."""
-        if self.has_failed and statement is not None and not isinstance(statement, sql.Commit | sql.Rollback):
+    def check_not_failed(self, statement: sql.Statement | None, *, is_empty_allowed: bool = True) -> None:
+        """Raise 25P02 in a failed block for everything but its end, and perhaps nothing."""
+        if not self.has_failed or isinstance(statement, sql.Commit | sql.Rollback):
+            return
+        if statement is not None or not is_empty_allowed:
             what = "current transaction is aborted, commands ignored until end of transaction block"
             raise PostgreSQLError("25P02", what)
 
-    async def execute(self, prepared: Prepared, parameters: Values) -> Result:
-        """Execute a statement. Raises PostgreSQLError, upon which the caller must call `fail`."""
+    async def execute(self, prepared: Prepared, parameters: Values, *, is_alone: bool = True) -> Result:
+        """Execute a statement. Raises PostgreSQLError, upon which the caller must call `fail`.
+
+        One that is not alone in its query is in a block of a kind, of which `in_block` does not tell.
+        """
         statement = prepared.statement
         self.check_not_failed(statement)
         match statement:
@@ -65,11 +70,24 @@ class Session:
             case sql.Rollback():
                 return await self._end_block(commits=False)
             case sql.SetSetting():
-                return self._set(statement)
+                return self._set(statement, has_block=self.in_block or not is_alone)
             case sql.ShowSetting():
                 return Result("SHOW", [(self._show(statement.name),)])
         transaction = self._transaction_now()
         return await self._run(run(prepared, self._process.database, transaction, parameters), transaction)
+
+    async def hold(self, prepared: Prepared) -> bool:
+        """Take the snapshot and lock the table, as the server does as soon as it reads a query.
+
+        Says whether there was anything to do: if so, the table may be another by now.
+        """
+        if prepared.plan is None:
+            return False
+        transaction = self._transaction_now()
+        if is_held(prepared.plan, transaction):
+            return False
+        await self._run(hold(prepared.plan, self._process.database, transaction), transaction)
+        return True
 
     def fail(self) -> None:
         """Abort the transaction after an error. A block then waits for its end."""
@@ -146,7 +164,6 @@ class Session:
         if self.in_block:
             notices.append(Notice("WARNING", "25001", "there is already a transaction in progress"))
         transaction = self._transaction_now()
-        self.in_block = True
         if statement.isolation not in (None, transaction.isolation):
             if transaction.command:
                 what = "SET TRANSACTION ISOLATION LEVEL must be called before any query"
@@ -155,6 +172,7 @@ class Session:
                 raise error
             assert statement.isolation is not None
             transaction.isolation = statement.isolation
+        self.in_block = True
         return Result(statement.word, notices=notices)
 
     async def _end_block(self, *, commits: bool) -> Result:
@@ -193,13 +211,17 @@ class Session:
 
     # Settings
 
-    def _set(self, statement: sql.SetSetting) -> Result:
-        if statement.is_local and not self.in_block:
-            notice = Notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks")
-            return Result("SET", notices=[notice])
+    def _set(self, statement: sql.SetSetting, *, has_block: bool) -> Result:
         self._transaction_now()
-        self.settings.set(statement.name, statement.value, is_local=statement.is_local)
-        return Result("SET")
+        notices = []
+        if statement.is_local and not has_block:
+            notices.append(Notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks"))
+        try:
+            self.settings.set(statement.name, statement.value, is_local=statement.is_local)
+        except PostgreSQLError as error:
+            error.notices = notices
+            raise
+        return Result("SET", notices=notices)
 
     def _show(self, name: str) -> str:
         if name == ISOLATION:

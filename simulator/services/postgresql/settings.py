@@ -5,6 +5,7 @@ Only the timeouts and the application's name can really be set; the others take 
 
 import re
 from collections.abc import Callable
+from typing import NoReturn
 
 import attrs
 
@@ -14,38 +15,65 @@ __all__ = ["ISOLATION", "REPORTED", "Settings", "canonical"]
 
 VERSION = "15.18"
 ISOLATION = "transaction_isolation"  # of the transaction, not the session
-DURATION = re.compile(r"([0-9]+)\s*(ms|s|min)?")
-UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
+DURATION = re.compile(r"([-+]?[0-9]{1,18})\s*(ms|s|min|h|d)?")
+UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+SIZES = tuple(reversed(UNITS_MS.items()))
 INT_MAX = (1 << 31) - 1
+NAME_BYTES_MAX = 63
 
 
 def _only(*accepted: str) -> Callable[[str, str], str]:
     """Accept some ways to write the one value that is modelled, the first of them."""
 
     def read(name: str, value: str) -> str:
-        if value.lower().replace(" ", "") not in [each.lower().replace(" ", "") for each in accepted]:
+        if value.lower() not in [each.lower() for each in accepted]:
             refuse(f"{name} = {value!r} (only {accepted[0]!r})")
         return accepted[0]
 
     return read
 
 
-def _any(name: str, value: str) -> str:
+def _as_written(*accepted: str) -> Callable[[str, str], str]:
+    """Accept several values that come to the same."""
+
+    def read(name: str, value: str) -> str:
+        return value if value in accepted else refuse(f"{name} = {value!r} (only {', '.join(accepted)})")
+
+    return read
+
+
+def _plain_text(name: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable() and len(value) <= NAME_BYTES_MAX) and value:
+        refuse(f"{name} = {value!r}, which is not plain or too long")
     return value
 
 
-def _duration(name: str, value: str) -> str:
-    """Return a number of milliseconds, as the server shows it: in the largest unit that leaves no rest."""
-    match = DURATION.fullmatch(value.strip())
-    if match is None:
-        raise PostgreSQLError("22023", f'invalid value for parameter "{name}": "{value}"')
-    milliseconds = int(match[1]) * UNITS_MS[match[2] or "ms"]
-    if milliseconds > INT_MAX:
-        raise PostgreSQLError("22023", f'invalid value for parameter "{name}": "{value}"')
-    for unit, size in reversed(UNITS_MS.items()):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return "0"
+def _duration_from(least_ms: int) -> Callable[[str, str], str]:
+    """Take a number of milliseconds, and show it as the server does: in the largest unit that leaves no rest."""
+
+    def read(name: str, value: str) -> str:
+        match = DURATION.fullmatch(value.strip())
+        if match is None:
+            _check_no_duration(name, value)
+        number = int(match[1]) * UNITS_MS[match[2] or "ms"]
+        if abs(number) > INT_MAX:
+            raise _invalid(name, value)
+        if number < least_ms:
+            what = f'{number} ms is outside the valid range for parameter "{name}" ({least_ms} .. {INT_MAX})'
+            raise PostgreSQLError("22023", what)
+        return next((f"{number // size}{unit}" for unit, size in SIZES if number and number % size == 0), "0")
+
+    return read
+
+
+def _check_no_duration(name: str, value: str) -> NoReturn:
+    if any(character.isdigit() for character in value):
+        refuse(f"{name} = {value!r} (write a whole number of ms, s, min, h or d)")
+    raise _invalid(name, value)
+
+
+def _invalid(name: str, value: str) -> PostgreSQLError:
+    return PostgreSQLError("22023", f'invalid value for parameter "{name}": "{value}"')
 
 
 def _constant(name: str, value: str) -> str:
@@ -62,21 +90,21 @@ class _Setting:
 KNOWN = {
     each.name.lower(): each
     for each in (
-        _Setting("application_name", "", _any),
-        _Setting("client_encoding", "UTF8", _only("UTF8", "UTF-8", "UNICODE")),
+        _Setting("application_name", "", _plain_text),
+        _Setting("client_encoding", "UTF8", _only("UTF8", "UTF-8")),
         _Setting("client_min_messages", "notice", _only("notice")),
-        _Setting("DateStyle", "ISO, MDY", _only("ISO, MDY", "ISO")),
-        _Setting("deadlock_timeout", "1s", _duration),
+        _Setting("DateStyle", "ISO, MDY", _only("ISO, MDY", "ISO,MDY", "ISO")),
+        _Setting("deadlock_timeout", "1s", _duration_from(1)),
         _Setting("default_transaction_isolation", "read committed", _only("read committed")),
-        _Setting("extra_float_digits", "1", _only("1", "2", "3")),
-        _Setting("idle_in_transaction_session_timeout", "0", _duration),
+        _Setting("extra_float_digits", "1", _as_written("1", "2", "3")),
+        _Setting("idle_in_transaction_session_timeout", "0", _duration_from(0)),
         _Setting("integer_datetimes", "on", _constant),
         _Setting("IntervalStyle", "postgres", _only("postgres")),
         _Setting("server_encoding", "UTF8", _constant),
         _Setting("server_version", VERSION, _constant),
         _Setting("standard_conforming_strings", "on", _only("on", "true", "1")),
-        _Setting("statement_timeout", "0", _duration),
-        _Setting("TimeZone", "UTC", _only("UTC", "Etc/UTC")),
+        _Setting("statement_timeout", "0", _duration_from(0)),
+        _Setting("TimeZone", "UTC", _as_written("UTC", "Etc/UTC")),
     )
 }
 # In the order in which the server tells them when a session begins; the rest of them never change.

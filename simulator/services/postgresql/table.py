@@ -9,7 +9,7 @@ import attrs
 from simulator.services.postgresql.types import ColumnType, Value
 from simulator.services.postgresql.versions import NEVER, Row, Transaction, Values, Version
 
-__all__ = ["Column", "Heap", "Index", "Numbering", "Table", "Unique"]
+__all__ = ["Column", "Heap", "Index", "Key", "Numbering", "Table", "Unique"]
 
 Key: TypeAlias = Value | tuple[Value, ...]
 Bucket: TypeAlias = dict[Row, None]  # an ordered set
@@ -186,9 +186,13 @@ class Table:
         self.heap = Heap(self.uniques)
         self.users: dict[Transaction, None] = {}
         self.owner: Transaction | None = None
+        self.queue: dict[Transaction, None] = {}  # those who wait to be alone, and some who gave up
+        sequences = [f"{name}_{column.name}_seq" for column in columns if column.identity is not None]
+        self.owned = (*(unique.name for unique in uniques), *sequences)  # relations that the table brings with it
 
     def crash(self) -> None:
         """Do what a crash does to what is not in rows."""
+        self.queue.clear()
         for column in self.columns:
             if column.identity is not None:
                 column.identity.crash()

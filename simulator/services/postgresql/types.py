@@ -38,6 +38,7 @@ Value: TypeAlias = str | int | float | bool | None
 
 INTEGER_TEXT = re.compile(r"[ \t\n\r\f\v]*([-+]?[0-9]+)[ \t\n\r\f\v]*", re.ASCII)
 FLOAT_TEXT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+DIGITS_MAX = 19  # of a 64-bit integer
 SPACE = " \t\n\r\f\v"
 TRUE_WORDS = ("true", "yes", "on", "1")
 FALSE_WORDS = ("false", "no", "off", "0")
@@ -145,7 +146,10 @@ def _integer(name: str, oid: int, size: int, rank: int) -> ColumnType:
         match = INTEGER_TEXT.fullmatch(text)
         if match is None:
             raise _invalid(name, text)
-        value = int(match[1])
+        digits = match[1].lstrip("+-").lstrip("0") or "0"
+        value = int(digits) if len(digits) <= DIGITS_MAX else 2 * limit
+        if match[1].startswith("-"):
+            value = -value
         if not -limit <= value < limit:
             raise PostgreSQLError("22003", f'value "{text}" is out of range for type {name}')
         return value

@@ -3,8 +3,8 @@
 from collections.abc import Generator, Sequence
 from typing import TypeAlias
 
-from simulator.services.postgresql.errors import PostgreSQLError, Where
-from simulator.services.postgresql.table import Index, Table
+from simulator.services.postgresql.errors import PostgreSQLError, Where, refuse
+from simulator.services.postgresql.table import Index, Key, Table
 from simulator.services.postgresql.types import shown
 from simulator.services.postgresql.versions import Row, Transaction, Values, Version
 
@@ -13,6 +13,7 @@ __all__ = ["Waits", "check_not_null", "delete_row", "insert_row", "update_row"]
 Waits: TypeAlias = Generator[Transaction, None, Version | None]
 
 SHOWN_BYTES = 64
+KEY_BYTES_MAX = 2600  # of text in a key; a third of a page is 2704 bytes
 
 
 def check_not_null(table: Table, values: Values) -> None:
@@ -84,8 +85,17 @@ def _enter(
             if isinstance(holder, Row):
                 raise _duplicate(table, index, values)
             yield holder
+    if _is_long(key):
+        refuse("a key that may not fit into a page of its index")
     index.add(version.row, values)
     return True
+
+
+def _is_long(key: Key) -> bool:
+    """Say whether the server may find a key too long: what it compresses well may be longer."""
+    parts = key if isinstance(key, tuple) else (key,)
+    text = "".join(each for each in parts if isinstance(each, str))
+    return len(text) > KEY_BYTES_MAX // 4 and len(text.encode()) > KEY_BYTES_MAX
 
 
 def _duplicate(table: Table, index: Index, values: Values) -> PostgreSQLError:

@@ -8,6 +8,7 @@ from fakeredis.model import ExpiringMembersSet, StreamEntryKey, StreamGroup, XSt
 
 from simulator.services.redis.blocking import SYNTAX_ERROR, WRONG_TYPE
 from simulator.services.redis.keyspace import Keyspace
+from simulator.services.redis.numbers import without_underscores
 from simulator.services.redis.resp import NULL_ARRAY, Failure, Members, Reply
 
 __all__ = ["run_command"]
@@ -27,6 +28,7 @@ _ARGUMENTS_FIRST = ("HINCRBY", "ZADD", "ZRANGE", "ZRANGEBYSCORE", "ZINCRBY", "ZR
 
 def run_command(keyspace: Keyspace, name: str, arguments: Words) -> Reply:
     """Run one data command on the selected database as Redis 7.0.15 would."""
+    arguments = without_underscores(name, arguments)
     correct = _CORRECTED.get(name)
     reply = keyspace.run(name, arguments) if correct is None else correct(keyspace, arguments)
     if type(reply) is not Failure:

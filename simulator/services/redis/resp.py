@@ -21,6 +21,7 @@ __all__ = [
     "Reply",
     "RequestParser",
     "Status",
+    "read_integer",
     "write_reply",
 ]
 
@@ -122,7 +123,7 @@ class RequestParser:
         line = self._take_line("too big mbulk count string")
         if line is None:
             return False
-        count = _integer(line[1:])
+        count = read_integer(line[1:])
         if count is None or count > BULKS_MAX:
             raise ProtocolError("invalid multibulk length")
         self._bulks_missing = max(count, 0)
@@ -135,7 +136,7 @@ class RequestParser:
                 return False
             if line[:1] != b"$":
                 raise ProtocolError(f"expected '$', got '{line[:1].decode('latin-1') or chr(13)}'")
-            length = _integer(line[1:])
+            length = read_integer(line[1:])
             if length is None or not 0 <= length <= BULK_BYTES_MAX:
                 raise ProtocolError("invalid bulk length")
             self._bulk_length = length
@@ -175,7 +176,7 @@ class RequestParser:
         return True
 
 
-def _integer(text: bytes) -> int | None:
+def read_integer(text: bytes) -> int | None:
     """Read an integer as string2ll does: no sign but a minus, no spaces, no leading zeros, 64 bits."""
     digits = text[1:] if text[:1] == b"-" else text
     if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0"):

@@ -14,6 +14,8 @@ from simulator.services.redis.session import Session
 
 __all__ = ["Persistence", "SimulatedRedis"]
 
+SHOWN_BYTES = 400
+
 
 class Persistence(enum.Enum):
     """What survives a crash, by the name of what Redis is told (`appendonly`, `appendfsync`)."""
@@ -140,9 +142,17 @@ class _Connection:
                 request = self._parser.next_request()
                 if request is None:
                     return
-                session.execute(request)
+                self._execute(request)
         except ProtocolError as error:
             session.fail(f"ERR Protocol error: {error}")
+
+    def _execute(self, request: list[bytes]) -> None:
+        """Execute a request. What nobody foresaw, which ends the run, is told with what caused it."""
+        try:
+            self.session.execute(request)
+        except Exception as error:
+            error.add_note(f"The simulated Redis failed at {b' '.join(request)[:SHOWN_BYTES]!r}.")
+            raise
 
     async def _receive(self) -> bytes | bytearray | None:
         """Return received bytes, empty when the client closed; or None when there is something to send instead."""

@@ -13,12 +13,14 @@ from simulator.services.redis.blocking import SYNTAX_ERROR, Answer, Wait, blmove
 from simulator.services.redis.commands import Command, find_command
 from simulator.services.redis.corrections import run_command
 from simulator.services.redis.keyspace import DATABASES, Key
+from simulator.services.redis.numbers import UNMODELLED_NUMBER, has_unmodelled_number
 from simulator.services.redis.process import Client, Process, Waiter
-from simulator.services.redis.resp import NULL_ARRAY, Failure, Push, Reply, Status, write_reply
+from simulator.services.redis.resp import NULL_ARRAY, Failure, Push, Reply, Status, read_integer, write_reply
 
 __all__ = ["Session"]
 
 OK = Status(b"OK")
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 VERSION = b"7.0.15"
 _NOT_AN_INTEGER = Failure("ERR value is not an integer or out of range")
 _ALLOWED_WHILE_LISTENING = ("PING", "QUIT", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE")
@@ -89,6 +91,8 @@ class Session(Client):
     def _run(self, command: Command, arguments: Words) -> Answer:
         keyspace = self._process.keyspace
         keyspace.select_database(self._database, protocol=self._protocol)
+        if has_unmodelled_number(command.name, arguments):
+            return UNMODELLED_NUMBER
         match command.name:
             case "BLPOP":
                 return blpop(keyspace, arguments)
@@ -272,12 +276,14 @@ class Session(Client):
         return arguments[0]
 
     def _select(self, arguments: Words) -> Reply:
-        text = arguments[0]
-        if not text.removeprefix(b"-").isdigit():
+        index = read_integer(arguments[0])
+        if index is None:
             return _NOT_AN_INTEGER
-        if not 0 <= int(text) < DATABASES:
+        if not INT_MIN <= index <= INT_MAX:
+            return Failure(f"ERR value is out of range, value must between {INT_MIN} and {INT_MAX}")
+        if not 0 <= index < DATABASES:
             return Failure("ERR DB index is out of range")
-        self._database = int(text)
+        self._database = index
         return OK
 
     def _auth(self, arguments: Words) -> Reply:
@@ -291,11 +297,12 @@ class Session(Client):
     def _hello(self, arguments: Words) -> Reply:
         protocol, name = self._protocol, None
         if arguments:
-            if not arguments[0].removeprefix(b"-").isdigit():
+            wanted = read_integer(arguments[0])
+            if wanted is None:
                 return Failure("ERR Protocol version is not an integer or out of range")
-            protocol = int(arguments[0])
-            if protocol not in (2, 3):
+            if wanted not in (2, 3):
                 return Failure("NOPROTO unsupported protocol version")
+            protocol = wanted
         words = list(arguments[1:])
         while words:
             option = words.pop(0)

@@ -82,6 +82,7 @@ ADD_REPLY = "INSERT INTO replies (user_id, seq, message_id, body) VALUES ($1, $2
 REPLY = "SELECT body FROM replies WHERE user_id = $1 AND message_id = $2"
 REPLIES = f"SELECT body FROM replies WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT {REPLIES_MAX}"
 
+UNIQUE_VIOLATION = "23505"
 REFUSALS = ("22", "54")
 """Classes of SQLSTATE that say that a value cannot be stored: a data exception, a limit of the program."""
 
@@ -264,11 +265,20 @@ class Ledger:
             if self._creation_failure is not failure:
                 raise DatabaseUnavailableError(str(self._creation_failure))
             try:
-                await self._database.transact(_tables)
+                await self._create_tables_now()
             except DatabaseUnavailableError as error:
                 self._creation_failure = error
                 raise
             self._has_tables = True
+
+    async def _create_tables_now(self) -> None:
+        try:
+            await self._database.transact(_tables)
+        except DatabaseError as error:
+            if error.sqlstate != UNIQUE_VIOLATION:
+                raise
+            # Another process was creating them at this very moment: IF NOT EXISTS does not see that.
+            await self._database.transact(_tables)
 
 
 class _KnownError(Exception):

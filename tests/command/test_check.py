@@ -26,7 +26,7 @@ VIOLATED     always      no-deposit-is-lost    examined 72 deposit, 58 read
 holds        always      uncaught              examined 72 deposit, 58 read
 holds        eventually  finishes              examined 72 deposit, 58 read
 
-9 runs, 270 steps, 514 events: 249 simulated s in R real s (N to 1)
+9 runs, 270 steps, 523 events: 249 simulated s in R real s (N to 1)
 
 no-deposit-is-lost is violated: Whoever reads sees at least what was confirmed before.
 evidence: alice read 1 after 2 were confirmed

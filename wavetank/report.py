@@ -14,6 +14,9 @@ from wavetank.arguments import DEFAULT_SYSTEM
 
 __all__ = ["as_json", "as_junit", "print_header", "print_result"]
 
+EXAMINED_MAX = 5
+"""How many kinds of what a promise examined are told to a person; the JSON has all."""
+
 PROFILE = "default"
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -57,7 +60,8 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
 def _property_line(campaign: Campaign, each: Property) -> str:
     state = _state(campaign, each)
     word = state if state in ("holds", "reached") else state.upper()
-    return f"{word:11}  {each.expectation.value:10}  {each.name:20}  {_detail(campaign, each)}"
+    width = max(len(other.name) for other in campaign.properties)
+    return f"{word:11}  {each.expectation.value:10}  {each.name:{width}}  {_detail(campaign, each)}"
 
 
 def _state(campaign: Campaign, each: Property) -> str:
@@ -74,8 +78,10 @@ def _detail(campaign: Campaign, each: Property) -> str:
     runs = max(1, campaign.statistics.runs)
     if each.expectation is Expectation.SOMETIMES:
         return f"in {tally.held} of {campaign.statistics.runs} runs ({100 * tally.held / runs:.0f} %)"
-    examined = ", ".join(f"{count:,} {name}" for name, count in sorted(tally.examined.items()))
-    return f"examined {examined}" if examined else "examined nothing"
+    most = sorted(tally.examined.items(), key=lambda item: (-item[1], item[0]))
+    examined = ", ".join(f"{count:,} {name}" for name, count in most[:EXAMINED_MAX]) or "nothing"
+    more = f" and {len(most) - EXAMINED_MAX} more kinds" if len(most) > EXAMINED_MAX else ""
+    return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined}{more}"
 
 
 def _print_failure(campaign: Campaign, trace: Trace) -> None:

@@ -22,9 +22,9 @@ system  tests.reader.my_system:system
 profile default: {runs} runs, up to 30 steps each
 seed    1
 
-VIOLATED     always      no-deposit-is-lost    examined 72 deposit, 58 read
-holds        always      uncaught              examined 72 deposit, 58 read
-holds        eventually  finishes              examined 72 deposit, 58 read
+VIOLATED     always      no-deposit-is-lost  held in 8 of 9 runs, examined 72 deposit, 58 read
+holds        always      uncaught            held in 9 of 9 runs, examined 72 deposit, 58 read
+holds        eventually  finishes            held in 9 of 9 runs, examined 72 deposit, 58 read
 
 9 runs, 270 steps, 523 events: 249 simulated s in R real s (N to 1)
 

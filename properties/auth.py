@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from properties.exchange import user_of
+from properties.places import GATEWAYS
 from properties.presence import Connection, Interludes, connections
 from properties.storm import Disturbance, Storm
 from simulator.history import Event, Operation, Reading, Value
@@ -36,7 +37,6 @@ CALM_BEFORE_S = 10.0
 """How long before a session's end all must have been well: a reader at a dead connection waits for up to 6 s."""
 GREETED_WITHIN_S = 2.0
 """After how long a device gives up to be welcomed: a welcome was asked for no longer ago than that."""
-GATEWAYS = ("gateway-a", "gateway-b")
 NEWS_FROM = (*GATEWAYS, "redis")
 REFUSALS = ("error", "logged_out")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from properties.exchange import Exchange, exchanges, user_of
 from properties.oracle import LLM_KINDS, kind_of
+from properties.places import PROCESSES
 from properties.presence import connections
 from properties.storm import ENDS_OF_LIFE, ends_life
 from simulator.history import Event, Kind, Reading, Value
@@ -24,7 +25,6 @@ REFUSALS = {
     "too_late": "a message could not be cancelled any more",
 }
 TRESPASSES = ("claimed user", "proposed session", "ended session")
-PLATFORM = ("gateway-a", "gateway-b", "agents")
 
 
 def seen(name: str, /, **values: Value) -> Callable[[Reading], bool]:
@@ -236,7 +236,7 @@ def crashed_in_flight(history: Reading) -> bool:
 
 def _crashes(history: Reading) -> Iterator[Event]:
     for fault in history.faults(*ENDS_OF_LIFE):
-        if fault.host in PLATFORM and fault.data["phase"] == "begin":
+        if fault.host in PROCESSES and fault.data["phase"] == "begin":
             yield fault
 
 

@@ -8,14 +8,13 @@ import attrs
 
 from properties.exchange import Exchange, exchanges, has_all_places, user_of
 from properties.oracle import LLM_KINDS, kind_of
+from properties.places import AGENTS, GATEWAYS
 from properties.presence import Connection, Interludes, connections
 from properties.storm import Storm, ends_life
 from simulator.history import Event, Kind, Operation, Reading
 
-__all__ = ["AGENTS", "Deed", "deeds", "works"]
+__all__ = ["Deed", "deeds", "works"]
 
-AGENTS = "agents"
-GATEWAYS = ("gateway-a", "gateway-b")
 CONNECTS_WITHIN_S = 3.0
 REFRESHES_WITHIN_S = 2.5
 """Two commands of Redis, of a second each at most."""

@@ -14,8 +14,9 @@ from math import inf
 
 import attrs
 
-from properties.deed import AGENTS, Deed, deeds, works
+from properties.deed import Deed, deeds, works
 from properties.latency import LATENCY_S_MAX, latency_s_of
+from properties.places import AGENTS
 from properties.storm import Disturbance, Storm
 from simulator.history import Reading
 from simulator.property import Expectation, Property, Unknown, Violation

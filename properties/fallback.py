@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from properties.places import AGENTS
 from properties.storm import Disturbance, Storm, ends_life
 from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -54,7 +55,7 @@ def _account(history: Reading) -> "_Account":
             break  # what comes now the look into the stores may have missed
         if event.kind is Kind.OBSERVE and event.name in NEWS:
             account.note(event)
-        elif event.kind is Kind.FAULT and event.host == "agents":
+        elif event.kind is Kind.FAULT and event.host == AGENTS:
             account.strike(event)
     return account
 
@@ -121,7 +122,7 @@ class _Account:
 def _hinder(disturbances: Sequence[Disturbance]) -> bool:
     """Whether these keep the agents from writing: they struck them, or both of the places where they write."""
     is_away = [any(map(test, disturbances)) for test in (_is_of_clickhouse, _is_of_redis)]
-    return all(is_away) or any(each.places == ("agents",) for each in disturbances)
+    return all(is_away) or any(each.places == (AGENTS,) for each in disturbances)
 
 
 def _is_of_clickhouse(each: Disturbance) -> bool:
@@ -129,7 +130,7 @@ def _is_of_clickhouse(each: Disturbance) -> bool:
 
 
 def _is_of_redis(each: Disturbance) -> bool:
-    return each.touches("redis") and each.is_among("redis", "agents")
+    return each.touches("redis") and each.is_among("redis", AGENTS)
 
 
 def _unanswered(history: Reading, rows: Counter[str]) -> Violation | None:

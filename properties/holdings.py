@@ -6,14 +6,14 @@ A simulated run counts them; of a live one nothing is known, and nothing is judg
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from properties.places import AGENTS, GATEWAYS
 from properties.storm import ends_life
 from simulator.history import Event, Reading
 from simulator.property import Violation
 
 __all__ = ["check_holdings", "sockets_of_users"]
 
-GATEWAYS = ("gateway-a", "gateway-b")
-TASKS: Mapping[str, int] = {**dict.fromkeys(GATEWAYS, 8), "agents": 11}
+TASKS: Mapping[str, int] = {**dict.fromkeys(GATEWAYS, 8), AGENTS: 11}
 """What each program has of its own, whatever it serves."""
 TASKS_OF_A_SOCKET: Mapping[str, int] = {"redis": 3, "user": 4, "": 1}
 """What comes with a socket: one to Redis is run, read and written; on one to a user frames are parsed, read and pushed,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from properties.exchange import user_of
 from properties.latency import LATENCY_S_MAX, latency_s_of
+from properties.places import GATEWAYS
 from properties.storm import Disturbance, Storm
 from simulator.history import Event, Kind, Operation, Reading
 from simulator.property import Violation
@@ -20,7 +21,7 @@ UNSETTLED_S: Mapping[str, float] = {"stall": 15.0, "redis": 15.0, "log_out": 3.0
 """And after what else: without Redis no token is refreshed, and who does not read for 9 s is missed after that."""
 STAYS_OPEN_S = 1.0
 """For how long after a refusal the connection is watched."""
-CONCERNED = ("gateway-a", "gateway-b", "redis", "postgres")
+CONCERNED = (*GATEWAYS, "redis", "postgres")
 """Whoever a connection depends on, beside its user."""
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from properties.exchange import Exchange, exchanges
 from properties.oracle import FAILURES, LLM_CHARACTERS_MAX, Question, kind_of, text_of
+from properties.places import AGENTS
 from properties.storm import Storm
 from simulator.history import Event, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -197,7 +198,7 @@ def _excuse(run: _Run, node: str, how: str, name: str, storm: Storm) -> Iterator
     asked = ASKS.get(kind_of(node), "llm")
     at_s = run.told_at(node, name)
     # A process that crashed may not have told. Then it had an excuse.
-    if at_s is None or storm.during(at_s - EXCUSED_S, at_s, lambda each: each.is_among(asked, "agents")):
+    if at_s is None or storm.during(at_s - EXCUSED_S, at_s, lambda each: each.is_among(asked, AGENTS)):
         return
     yield Violation(
         f"{node} of run {run.name} was {how} at {at_s:.3f} s, and for {EXCUSED_S:g} s nothing had happened to {asked} "

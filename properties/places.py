@@ -1,0 +1,7 @@
+"""Places: the names of the hosts on which the platform's own processes run."""
+
+__all__ = ["AGENTS", "GATEWAYS", "PROCESSES"]
+
+GATEWAYS = ("gateway-a", "gateway-b")
+AGENTS = "agents"
+PROCESSES = (*GATEWAYS, AGENTS)

@@ -139,10 +139,11 @@ def _in_vain(
     if to_s >= struck_s:
         return
     welcomed_s = max((each.began_s for each in present if each.began_s < from_s), default=0.0)
-    is_ended = done["log_out"].during(user, welcomed_s - SLACK_S, to_s) and operation.name == "connect"
-    if is_ended or (operation.name == "connect" and done["leave"].during(user, from_s, to_s)) or operation.failed:
+    is_log_in = operation.name == "connect"
+    other_log_outs = done["log_out"].count(user, welcomed_s - SLACK_S, to_s) - (not is_log_in)
+    if other_log_outs or (is_log_in and done["leave"].during(user, from_s, to_s)) or operation.failed:
         return
-    history.examined["log-in" if operation.name == "connect" else "log-out"] += 1
+    history.examined["log-in" if is_log_in else "log-out"] += 1
     if not operation.ok:
         what = operation.name.replace("_", " ")
         yield Violation(f"{user} could not {what} from {from_s:.3f} to {to_s:.3f} s although all was well", "in vain")

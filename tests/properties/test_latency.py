@@ -127,6 +127,14 @@ def test_latency_is_broken_by_a_connection_that_ends_without_a_word() -> None:
     holds(told.disconnected("alice"), LATENCY)
 
 
+def test_latency_lets_of_two_log_outs_at_once_one_be_in_vain() -> None:
+    """The first ends the session, and with it the connection on which the second was to be said."""
+    told = started().operation("alice", "connect")
+    second = told.begin("alice", "log_out")
+    told.operation("alice", "log_out").record(Kind.INFO, "user:alice", "log_out", second)
+    holds(told, LATENCY)
+
+
 @pytest.mark.parametrize("name", ["connect", "log_out"])
 def test_latency_is_broken_by_a_log_in_or_log_out_in_vain(name: str) -> None:
     """Nobody needs to try twice; nobody comes back into a session that they have ended."""

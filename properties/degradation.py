@@ -67,8 +67,6 @@ TABLE: Mapping[tuple[str, str], Promise] = {
 ABSENT = ("crash", "vanish", "freeze", "partition", "hold", "silence")
 """With these nobody is served. With any other kind of fault, but the mild, some may be."""
 MILD = ("slow", "reset")
-CALM_BEFORE_S = 10.0
-"""How long a fault may matter: until breakers have closed and connections are known to be dead."""
 NODE_TIMEOUT_S = 6.0
 NODE_SLACK_S = 0.5
 
@@ -118,7 +116,7 @@ def _promise(storm: Storm, deed: Deed, away: str) -> tuple[Promise, str] | None:
         for each in absences
     )
     involved = (*deed.processes, *deed.hosts, *(() if is_gone else deed.rivals))
-    if storm.during(deed.from_s - CALM_BEFORE_S, until_s, lambda each: _is_beside(each, deed.what, away, involved)):
+    if storm.felt(deed.from_s, until_s, lambda each: _is_beside(each, deed.what, away, involved)):
         return None
     return (without, "without") if is_gone else (either, "with a failing")
 

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 import attrs
 
 from properties.places import AGENTS
-from properties.storm import Disturbance, Storm, ends_life
+from properties.storm import FELT_S, Disturbance, Storm, ends_life
 from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["FALLBACK"]
 
-CALM_BEFORE_S = 10.0
-"""How long the agents, and one of the places they write to, must have been well for everything to be written."""
 ENOUGH_S = 1.5
 ENOUGH_WITHOUT_CLICKHOUSE_S = 2.5
 """How long a process needs to write what it has begun. Without ClickHouse two requests of it time out before."""
@@ -113,10 +111,10 @@ class _Account:
         """Take in that the analytics of a message were given up: after that nobody owes them, if there was a reason."""
         if not _hinder(self._before(at_s, at_s)):
             said = f"the analytics of {message} were given up at {at_s:.3f} s"
-            self.given_up.append(Violation(f"{said}, and for {CALM_BEFORE_S:g} s they could have been written", "lost"))
+            self.given_up.append(Violation(f"{said}, and for {FELT_S:g} s they could have been written", "lost"))
 
     def _before(self, from_s: float, to_s: float) -> list[Disturbance]:
-        return self.storm.during(from_s - CALM_BEFORE_S, to_s)
+        return self.storm.felt(from_s, to_s)
 
 
 def _hinder(disturbances: Sequence[Disturbance]) -> bool:

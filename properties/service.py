@@ -26,8 +26,8 @@ EXPLAINING: Mapping[str, tuple[str, ...]] = {
     "expired": ("leave", "stall"),
 }
 """What a user must have done since they were last welcomed to be told this."""
-ENDING = ("leave", "stall")
-"""And this to lose their connection without a word."""
+ENDING = ("leave", "stall", "send_malformed")
+"""And this to lose their connection without a word. How malformed frames are borne is for the contract to say."""
 SERVED = ("question", "log-in", "log-out")
 """What is judged, as it is counted."""
 LAST_WORDS = ("unauthorised", "expired")

@@ -8,9 +8,13 @@ import attrs
 
 from simulator.history import Event, Kind, Reading
 
-__all__ = ["ENDS_OF_LIFE", "Disturbance", "Storm", "ends_life"]
+__all__ = ["ENDS_OF_LIFE", "FELT_S", "Disturbance", "Storm", "ends_life"]
 
 ENDS_OF_LIFE = ("crash", "vanish")
+FELT_S = 10.0
+"""How long a disturbance may matter after its end: until breakers have closed and what was late has been done."""
+LASTING = ("silence", "vanish")
+"""These leave connections behind that look well, and are found dead only when they are used, be it much later."""
 
 
 @attrs.frozen
@@ -61,6 +65,11 @@ class Storm:
     def during(self, from_s: float, to_s: float, where: Callable[[Disturbance], bool] = anything) -> list[Disturbance]:
         """Return what was going on at some moment of a span."""
         return [each for each in self.disturbances if each.began_s <= to_s and each.ended_s >= from_s and where(each)]
+
+    def felt(self, from_s: float, to_s: float, where: Callable[[Disturbance], bool] = anything) -> list[Disturbance]:
+        """Return what may have mattered at some moment of a span, though it was over before."""
+        begun = (each for each in self.disturbances if each.began_s <= to_s and where(each))
+        return [each for each in begun if each.kind in LASTING or each.ended_s + FELT_S >= from_s]
 
     def time_s(self, from_s: float, to_s: float, where: Callable[[Disturbance], bool] = anything) -> float:
         """Return for how much of a span something was going on."""

@@ -11,14 +11,12 @@ import attrs
 from properties.exchange import Exchange, exchanges
 from properties.oracle import FAILURES, LLM_CHARACTERS_MAX, Question, kind_of, text_of
 from properties.places import AGENTS
-from properties.storm import Storm
+from properties.storm import FELT_S, Storm
 from simulator.history import Event, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["WORKFLOW"]
 
-EXCUSED_S = 10.0
-"""For how long a disturbance excuses: an agent's tries, 6 s at most, a breaker's pause of 2 s, and the rest."""
 HAS_RESULT = ("completed", "degraded")
 ASKS: Mapping[str, str] = {"data": "clickhouse"}
 """Whom an agent of a kind depends on; all others ask the LLM."""
@@ -198,10 +196,10 @@ def _excuse(run: _Run, node: str, how: str, name: str, storm: Storm) -> Iterator
     asked = ASKS.get(kind_of(node), "llm")
     at_s = run.told_at(node, name)
     # A process that crashed may not have told. Then it had an excuse.
-    if at_s is None or storm.during(at_s - EXCUSED_S, at_s, lambda each: each.is_among(asked, AGENTS)):
+    if at_s is None or storm.felt(at_s, at_s, lambda each: each.is_among(asked, AGENTS)):
         return
     yield Violation(
-        f"{node} of run {run.name} was {how} at {at_s:.3f} s, and for {EXCUSED_S:g} s nothing had happened to {asked} "
+        f"{node} of run {run.name} was {how} at {at_s:.3f} s, and for {FELT_S:g} s nothing had happened to {asked} "
         "or the agents",
         "excuse",
     )

@@ -137,6 +137,12 @@ def test_workflow_forgives_failures_that_have_an_excuse() -> None:
     holds(partial(Made(), "refused", text="and then? " * 40), WORKFLOW)
 
 
+def test_workflow_forgives_for_ever_what_leaves_dead_connections() -> None:
+    """They are found dead when they are used. Of connections that were reset the agents know."""
+    holds(partial(Made().fault("silence", "agents", "llm").wait(60.0), "timed out"), WORKFLOW)
+    assert site(partial(Made().fault("reset", "agents", "llm").wait(60.0), "timed out"), WORKFLOW) == "excuse"
+
+
 def test_workflow_is_broken_by_failures_without_an_excuse() -> None:
     """Nothing had happened to whom the agent asked; or it was not too long; or agents of its kind do not fail so."""
     said, where = evidence(partial(Made().fault("crash", "clickhouse"), "timed out"), WORKFLOW)

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import attrs
 
 from properties.places import AGENTS
-from properties.storm import FELT_S, Disturbance, Storm, ends_life
+from properties.storm import ENDS_OF_LIFE, FELT_S, Disturbance, Storm, ends_life
 from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["FALLBACK"]
 
+LAUNCHED_S = 2.0
+"""How long after its launch a process has its connections."""
 ENOUGH_S = 1.5
 ENOUGH_WITHOUT_CLICKHOUSE_S = 2.5
 """How long a process needs to write what it has begun. Without ClickHouse two requests of it time out before."""
@@ -101,9 +103,13 @@ class _Account:
 
     def _is_graceful(self, at_s: float) -> bool:
         """Whether a process that is told to end now can write everything."""
-        (ending, *_) = (each for each in self.storm.disturbances if each.kind == "terminate" and each.began_s == at_s)
-
-        others = [each for each in self._before(at_s, ending.ended_s) if each is not ending]
+        told_to_end = [
+            each
+            for each in self.storm.disturbances
+            if each.kind == "terminate" and each.places == (AGENTS,) and each.began_s >= at_s
+        ]
+        ending = told_to_end[0]  # to be told again changes nothing
+        others = [each for each in self._before(at_s, ending.ended_s) if each not in told_to_end]
         enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if any(map(_is_of_clickhouse, others)) else ENOUGH_S
         return not _hinder(others) and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
 
@@ -114,13 +120,19 @@ class _Account:
             self.given_up.append(Violation(f"{said}, and for {FELT_S:g} s they could have been written", "lost"))
 
     def _before(self, from_s: float, to_s: float) -> list[Disturbance]:
-        return self.storm.felt(from_s, to_s)
+        """Return what may have hindered the agents. What ended their process hinders nobody who was launched since."""
+        felt = self.storm.felt(from_s, to_s)
+        return [each for each in felt if not (_ends_agents(each) and each.ended_s < from_s - LAUNCHED_S)]
 
 
 def _hinder(disturbances: Sequence[Disturbance]) -> bool:
     """Whether these keep the agents from writing: they struck them, or both of the places where they write."""
     is_away = [any(map(test, disturbances)) for test in (_is_of_clickhouse, _is_of_redis)]
     return all(is_away) or any(each.places == (AGENTS,) for each in disturbances)
+
+
+def _ends_agents(each: Disturbance) -> bool:
+    return each.places == (AGENTS,) and each.kind in (*ENDS_OF_LIFE, "terminate")
 
 
 def _is_of_clickhouse(each: Disturbance) -> bool:

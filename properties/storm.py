@@ -6,6 +6,7 @@ from typing import Self
 
 import attrs
 
+from properties.places import PROCESSES
 from simulator.history import Event, Kind, Reading
 
 __all__ = ["ENDS_OF_LIFE", "FELT_S", "Disturbance", "Storm", "ends_life"]
@@ -13,8 +14,6 @@ __all__ = ["ENDS_OF_LIFE", "FELT_S", "Disturbance", "Storm", "ends_life"]
 ENDS_OF_LIFE = ("crash", "vanish")
 FELT_S = 10.0
 """How long a disturbance may matter after its end: until breakers have closed and what was late has been done."""
-LASTING = ("silence", "vanish")
-"""These leave connections behind that look well, and are found dead only when they are used, be it much later."""
 
 
 @attrs.frozen
@@ -29,6 +28,11 @@ class Disturbance:
     def touches(self, *hosts: str) -> bool:
         """Whether it strikes one of these hosts, or a link of one."""
         return any(place in hosts for place in self.places)
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it leaves connections to a dependency behind that look well, and are found dead only when used."""
+        return self.kind == "silence" or (self.kind == "vanish" and not self.touches(*PROCESSES))
 
     def is_among(self, *hosts: str) -> bool:
         """Whether it strikes one of these hosts, or a link between two of them, and nothing else."""
@@ -69,7 +73,7 @@ class Storm:
     def felt(self, from_s: float, to_s: float, where: Callable[[Disturbance], bool] = anything) -> list[Disturbance]:
         """Return what may have mattered at some moment of a span, though it was over before."""
         begun = (each for each in self.disturbances if each.began_s <= to_s and where(each))
-        return [each for each in begun if each.kind in LASTING or each.ended_s + FELT_S >= from_s]
+        return [each for each in begun if each.is_lasting or each.ended_s + FELT_S >= from_s]
 
     def time_s(self, from_s: float, to_s: float, where: Callable[[Disturbance], bool] = anything) -> float:
         """Return for how much of a span something was going on."""

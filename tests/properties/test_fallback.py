@@ -78,6 +78,7 @@ def test_fallback_is_broken_by_a_graceful_end_that_loses_something() -> None:
     assert site(terminated(Made().fault("llm-slow", "llm", for_s=60.0)), FALLBACK) == "lost"
     assert site(terminated(Made().fault("crash", "clickhouse", for_s=60.0)), FALLBACK) == "lost"
     assert site(terminated(Made().fault("partition", "agents", "redis", for_s=12.0)), FALLBACK) == "lost"
+    assert site(terminated(Made().fault("crash", "agents", for_s=12.0)), FALLBACK) == "lost"
 
 
 def test_fallback_forgives_a_graceful_end_that_could_not_write() -> None:

@@ -90,8 +90,10 @@ class SimulatedRun(Run):
 
     def close(self) -> None:
         """End the world; safe to call twice."""
-        self.world.close()
-        structlog.configure(**self._structlog)
+        try:
+            self.world.close()
+        finally:
+            structlog.configure(**self._structlog)
 
     def __enter__(self) -> Self:
         return self

@@ -305,9 +305,10 @@ class World:
                 self._pump_until_ended()
         finally:
             _alive.remove(self)
+            self._collect()
             self._restore()
-            if self._collected_before:
-                gc.enable()
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         return self
@@ -448,6 +449,18 @@ class World:
             clock.idle = False
             self._ticks.popleft()()
             idle_turns += clock.idle
+
+    def _collect(self) -> None:
+        """Free what the run leaves behind, and let the collector go on by itself if it did before.
+
+        While Ctrl-C still waits: raised in a function that watches the collector, as Hypothesis has one, it would be
+        lost.
+        """
+        if self._collected_before:
+            self._pumping = True
+            gc.collect(0)  # everything is as young as the run
+            self._pumping = False
+            gc.enable()
 
     def _restore(self) -> None:
         if self._previous_handler is not None:

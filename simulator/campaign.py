@@ -14,6 +14,7 @@ from simulator.arguments import simplify_arguments
 from simulator.errors import DivergenceError, WavetankError
 from simulator.generation import BACKEND
 from simulator.history import Event
+from simulator.interrupts import Interrupts
 from simulator.machine import Machine, machine_class
 from simulator.plan import Plan
 from simulator.property import Expectation, Outcome, Property, Violation
@@ -129,6 +130,7 @@ class Campaign:
         self.seed = seed
         self.failure: Failure | None = None
         self.interrupted = False
+        self._interrupts = Interrupts()
         self._on_run = on_run
         self._on_violation = on_violation
         self._on_reduce = on_reduce
@@ -141,14 +143,15 @@ class Campaign:
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
         begun_s = time.perf_counter()
         try:
-            try:
-                self._search(begun_s)
-            finally:
-                self.statistics.search_s = time.perf_counter() - begun_s
-            if self._first_failing is not None:
-                self.failure = self._shrunk(*self._first_failing)
-            elif self._last is not None:
-                self._repeat(*self._last)
+            with self._interrupts:
+                try:
+                    self._search(begun_s)
+                finally:
+                    self.statistics.search_s = time.perf_counter() - begun_s
+                if self._first_failing is not None:
+                    self.failure = self._shrunk(*self._first_failing)
+                elif self._last is not None:
+                    self._repeat(*self._last)
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -195,6 +198,7 @@ class Campaign:
             self.statistics.add(plan, result)
             self.statistics.real_s = time.perf_counter() - begun_s
             self._on_run(self.statistics)
+            self._interrupts.check()
             if result.violated:
                 self._first_failing = plan, result
                 raise _Stop
@@ -249,6 +253,7 @@ class Campaign:
         self._repeat(plan, result)
 
         def fails(candidate: Plan) -> bool:
+            self._interrupts.check()
             try:
                 candidate_result = simulate(self.system, candidate, (broken,))
             except WavetankError:

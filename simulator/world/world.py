@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
+from types import FrameType
 from typing import Any, Generic, Self, TypeVar
 
 import outcome
@@ -14,6 +15,7 @@ import trio.socket
 
 from simulator.errors import SystemFailedError
 from simulator.fault import Trouble
+from simulator.interrupts import is_ours
 from simulator.world.chance import Chance, WallClock
 from simulator.world.clock import VirtualClock
 from simulator.world.host import Host, Incarnation, describe, host_of
@@ -323,10 +325,7 @@ class World:
         self._seams.install()
         self._chance.install()
         self._wall.install()
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
+        if threading.current_thread() is threading.main_thread() and is_ours(signal.getsignal(signal.SIGINT)):
             # Trio's own handler would raise inside whichever task runs; ours lets the pump raise, where it is clean.
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
         trio.lowlevel.start_guest_run(
@@ -381,9 +380,9 @@ class World:
     def _on_ended(self, run_outcome: outcome.Outcome[None]) -> None:
         self._ended = run_outcome
 
-    def _on_interrupt(self, _number: int, _frame: object) -> None:
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if not self._pumping or self._interrupted:  # asked twice: a task that never gives way holds up the pump
-            raise KeyboardInterrupt
+            self._previous_handler(number, frame)
         self._interrupted = True
 
     def _pump(self, horizon_s: float, call: Call[Any] | None) -> None:

@@ -108,10 +108,10 @@ class _Account:
             for each in self.storm.disturbances
             if each.kind == "terminate" and each.places == (AGENTS,) and each.began_s >= at_s
         ]
-        ending = told_to_end[0]  # to be told again changes nothing
-        others = [each for each in self._before(at_s, ending.ended_s) if each not in told_to_end]
+        ended_s = min(each.ended_s for each in told_to_end)  # to be told again only hastens it
+        others = [each for each in self._before(at_s, ended_s) if each not in told_to_end]
         enough_s = ENOUGH_WITHOUT_CLICKHOUSE_S if any(map(_is_of_clickhouse, others)) else ENOUGH_S
-        return not _hinder(others) and ending.ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
+        return not _hinder(others) and ended_s - at_s >= enough_s and len(self.open) <= AT_ONCE
 
     def _give_up(self, message: str, at_s: float) -> None:
         """Take in that the analytics of a message were given up: after that nobody owes them, if there was a reason."""

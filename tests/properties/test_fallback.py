@@ -88,6 +88,9 @@ def test_fallback_forgives_a_graceful_end_that_could_not_write() -> None:
     away = Made().fault("crash", "clickhouse", for_s=60.0)
     holds(terminated(away.fault("partition", "agents", "redis", for_s=12.0)), FALLBACK)
     holds(terminated(Made().fault("freeze", "agents", for_s=12.0)), FALLBACK)
+    twice = Made().wait(20.0).replied("alice-1").fault("terminate", "agents").fault("terminate", "agents")
+    twice.fault("terminate", "agents", phase="end").wait(3.0).fault("terminate", "agents", phase="end")
+    holds(quiet(twice).inspected(), FALLBACK)
 
 
 def test_fallback_is_broken_by_what_is_there_twice() -> None:

@@ -122,9 +122,11 @@ def _is_verdict(frame: Event) -> bool:
 
 
 def _log_outs(history: Reading) -> Iterator[Deed]:
-    """A user ends their session, from another device. One that has ended already cannot be ended."""
+    """A user ends their session, from another device. One that has ended, or is just ending, cannot be ended."""
+    ending = Interludes.of(history, "log_out")
     for operation in history.operations("log_out"):
-        if operation.failed:
+        until_s = operation.completed.at_s if operation.completed is not None else inf
+        if operation.failed or ending.count(operation.user, operation.invoked.at_s, until_s) > 1:
             continue
         outcome = "logged_out" if operation.ok else "unavailable" if _was_unavailable(operation) else ""
         yield Deed(

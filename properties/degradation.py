@@ -115,7 +115,8 @@ def _promise(storm: Storm, deed: Deed, away: str) -> tuple[Promise, str] | None:
         and all(_concerns(each, away, (process,)) for process in deed.processes)
         for each in absences
     )
-    involved = (*deed.processes, *deed.hosts, *(() if is_gone else deed.rivals))
+    rivals = () if is_gone and away == "postgres" else deed.rivals
+    involved = (*deed.processes, *deed.hosts, *rivals)
     if storm.felt(deed.from_s, until_s, lambda each: _is_beside(each, deed.what, away, involved)):
         return None
     return (without, "without") if is_gone else (either, "with a failing")

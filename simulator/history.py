@@ -35,6 +35,9 @@ class Kind(enum.Enum):
     MARK = "mark"  # the run entered a phase
 
 
+_COMPLETIONS = (Kind.OK, Kind.FAIL, Kind.INFO)
+
+
 @attrs.frozen
 class Event:
     """One entry of a history. `at_s` is simulated (or, live, real) seconds since the run began."""
@@ -85,6 +88,8 @@ class History:
     def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
         self.events: list[Event] = []
         self._observed: dict[str, list[Event]] = {}  # by name
+        self._invoked: list[Event] = []
+        self._completed: dict[int | None, Event] = {}  # by operation
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self._now = now
         self._choices = choices
@@ -124,6 +129,10 @@ class History:
         self.events.append(event)
         if kind is Kind.OBSERVE:
             self._observed.setdefault(name, []).append(event)
+        elif kind is Kind.INVOKE:
+            self._invoked.append(event)
+        elif kind in _COMPLETIONS:
+            self._completed[operation] = event
         return event
 
     def next_operation(self) -> int:
@@ -133,7 +142,6 @@ class History:
 
     def operations(self, *names: str) -> list[Operation]:
         """All operations (of these names) in the order of their invocation."""
-        completions = {event.operation: event for event in self.events if event.kind in (Kind.OK, Kind.FAIL, Kind.INFO)}
         return [
             Operation(
                 number=event.operation,
@@ -141,10 +149,10 @@ class History:
                 user=event.host.removeprefix("user:"),
                 arguments=event.data,
                 invoked=event,
-                completed=completions.get(event.operation),
+                completed=self._completed.get(event.operation),
             )
-            for event in self.events
-            if event.kind is Kind.INVOKE and event.operation is not None and (not names or event.name in names)
+            for event in self._invoked
+            if event.operation is not None and (not names or event.name in names)
         ]
 
     def observed(self, *names: str) -> list[Event]:

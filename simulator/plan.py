@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from simulator.deviation import Deviation
 from simulator.errors import InputError
 from simulator.fault import Fault
 from simulator.history import Value
@@ -45,11 +46,12 @@ Action: TypeAlias = Do | Strike | Wait
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One action, then `after_s` simulated seconds, all in one weather (0 is calm)."""
+    """One action, then `after_s` simulated seconds, all in one weather (0 is calm, with a few deviations or none)."""
 
     action: Action
     after_s: float = 0.0
     weather: int = 0
+    deviations: tuple[Deviation, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

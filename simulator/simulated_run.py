@@ -72,7 +72,7 @@ class SimulatedRun(Run):
     def apply(self, step: Step) -> None:
         """Do what the step says, and let its time pass. A step that does not make sense now is left out."""
         if self.applicable(step):
-            self.world.weather.change(step.weather)
+            self.world.weather.change(step.weather, step.deviations)
             self.begin(step)
             self.world.advance(step.after_s)
 

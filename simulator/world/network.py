@@ -112,10 +112,10 @@ class Network:
 
     def delay_s(self, link: Link) -> float:
         """Return how long a message that is sent now takes over the link."""
-        nominal = link.latency_s
-        if not self._weather.calm and link.source != link.destination:
-            nominal += self._weather.jitter_s(nominal)
-        return nominal + link.extra_latency_s
+        late_s = 0.0
+        if link.source != link.destination:
+            late_s = self._weather.late_s(link.source, link.destination, link.latency_s)
+        return link.latency_s + late_s + link.extra_latency_s
 
     def block(self, link: Link) -> None:
         """Keep back everything on the link: a partition, a hold, or one side of a frozen host."""

@@ -66,7 +66,8 @@ class World:
     def __init__(self, *, seed: int = 0, latency_s: float = 0.001) -> None:
         if _alive:
             raise SystemFailedError("a world is still open in this process. Close it before opening another.")
-        self.weather = Weather()
+        self._names = TaskNames()
+        self.weather = Weather(self._names.paths)
         self._wall = WallClock()
         self.clock = VirtualClock(self._wall.move)
         self.network = Network(self.clock, self.weather, latency_s)
@@ -74,7 +75,6 @@ class World:
         self.failures: list[tuple[str, str]] = []
         self.on_failure: Callable[[str, str], None] = lambda host, error: self.failures.append((host, error))
         self._chance = Chance(seed)
-        self._names = TaskNames()
         self._queue = RunQueue(self.weather, self._names.paths)
         self._seams = Seams(self._queue)
         self._ticks: deque[Callable[[], object]] = deque()

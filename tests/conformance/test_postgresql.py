@@ -24,27 +24,21 @@ from simulator.live.postgresql import PostgreSQLServer
 from simulator.services.postgresql import SimulatedPostgreSQL
 from simulator.services.postgresql.settings import REPORTED
 from simulator.services.postgresql.statement import Isolation
-from tests.conformance.postgresql_cases import (
-    CASES,
-    REFUSALS,
-    Blockers,
-    Case,
-    Client,
-    Reply,
-    Step,
-    conversation,
-    query,
-    rows_of,
-    steps,
-)
 from tests.conformance.postgresql_cases_blocks import BLOCKS
+from tests.conformance.postgresql_cases_concurrency import CONCURRENCY
 from tests.conformance.postgresql_cases_constants import CONSTANTS, CONSTANTS_REFUSED
 from tests.conformance.postgresql_cases_odd import ODD, ODD_REFUSALS
+from tests.conformance.postgresql_cases_protocol import PROTOCOL
+from tests.conformance.postgresql_cases_refusals import REFUSALS
+from tests.conformance.postgresql_cases_statements import STATEMENTS
+from tests.conformance.postgresql_client import Client, Reply, query, rows_of
+from tests.conformance.postgresql_conversation import Blockers, Case, Step, conversation, steps
+
+CASES = (*STATEMENTS, *PROTOCOL, *CONCURRENCY, *BLOCKS, *CONSTANTS, *ODD)
 
 T = TypeVar("T")
 Transcript = list[tuple[str, Mapping[str, Reply]]]
 
-SESSIONS = ("a", "b", "c")
 BY_SCAN = "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_indexonlyscan=off"
 
 
@@ -107,7 +101,7 @@ def assert_alike(taken: Sequence[Step], real: PostgreSQLServer, *, ends_in_doubt
     return expected
 
 
-@pytest.mark.parametrize("case", [*CASES, *BLOCKS, *CONSTANTS, *ODD], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_both_answer_alike(case: Case, real: PostgreSQLServer) -> None:
     """The simulation is only worth as much as its likeness to the server it stands for."""
     transcript = assert_alike(case.steps, real)

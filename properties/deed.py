@@ -191,14 +191,10 @@ def _catches_up(history: Reading, doings: _Doings, connection: Connection, storm
         for event in history.observed("reply_stored")
         if event.data["user"] == connection.user and event.at_s < from_s - SETTLED_S
     }
-    missed = [
-        each
-        for each in doings.sent_by[connection.user]
-        if each.message in stored and (each.reply is None or each.reply.at_s > from_s)
-    ]
+    missed = [each for each in doings.sent_by[connection.user] if each.message in stored and each.answered_s > from_s]
     if not missed or storm.struck_before(from_s, "redis", AGENTS):
         return
-    decided_s = max(each.reply.at_s if each.reply is not None else inf for each in missed)
+    decided_s = max(each.answered_s for each in missed)
     yield Deed(
         "catch_up",
         f"what {connection.user} had missed at {from_s:.3f} s",
@@ -220,14 +216,14 @@ def _message(doings: _Doings, connection: Connection, sent: Sequence[Exchange], 
     before = [
         each
         for each in sent[:place]
-        if each.sent.at_s >= connection.began_s and not each.unsent and not (each.told and each.told.at_s < from_s)
+        if each.sent.at_s >= connection.began_s and not each.unsent and each.told_s >= from_s
     ]
     yield Deed(
         "ask",
         exchange.message,
         from_s=from_s,
         outcome="ack" if exchange.acknowledged else exchange.error,
-        decided_s=exchange.told.at_s if exchange.told is not None else inf,
+        decided_s=exchange.told_s,
         processes=doings.gateways_of(connection),
         hosts=(f"user:{exchange.user}",),
         # Who dies in a transaction holds what it has locked for as long as PostgreSQL takes to notice.
@@ -243,16 +239,14 @@ def _answer(doings: _Doings, connection: Connection, sent: Sequence[Exchange], p
     if not exchange.acknowledged:
         return
     from_s = exchange.sent.at_s
-    before = [
-        each for each in sent[:place] if not each.refused and not (each.reply is not None and each.reply.at_s < from_s)
-    ]
+    before = [each for each in sent[:place] if each.is_open_at(from_s)]
     yield Deed(
         "answer",
         f"the answer to {exchange.message}",
         (*doings.gateways_of(connection), AGENTS),
         from_s,
         "reply" if exchange.reply is not None else "",
-        exchange.reply.at_s if exchange.reply is not None else inf,
+        exchange.answered_s,
         hosts=(f"user:{exchange.user}",),
         well_until_s=doings.well_until_s(connection, from_s),
         turns=sum(map(_depth_of, (*before, exchange))),

@@ -9,9 +9,9 @@ import attrs
 from properties.exchange import Exchange, exchanges, has_all_places, user_of
 from properties.oracle import LLM_KINDS, kind_of
 from properties.places import AGENTS, GATEWAYS
-from properties.presence import Connection, Interludes, connections
+from properties.presence import Connection, Interludes, connections, ended_s_of, is_refused_refresh
 from properties.storm import Storm, ends_life
-from simulator.history import Event, Kind, Operation, Reading
+from simulator.history import Event, Operation, Reading
 
 __all__ = ["Deed", "deeds", "works"]
 
@@ -125,8 +125,7 @@ def _log_outs(history: Reading) -> Iterator[Deed]:
     """A user ends their session, from another device. One that has ended, or is just ending, cannot be ended."""
     ending = Interludes.of(history, "log_out")
     for operation in history.operations("log_out"):
-        until_s = operation.completed.at_s if operation.completed is not None else inf
-        if operation.failed or ending.count(operation.user, operation.invoked.at_s, until_s) > 1:
+        if operation.failed or ending.count(operation.user, operation.invoked.at_s, ended_s_of(operation)) > 1:
             continue
         outcome = "logged_out" if operation.ok else "unavailable" if _was_unavailable(operation) else ""
         yield Deed(
@@ -135,7 +134,7 @@ def _log_outs(history: Reading) -> Iterator[Deed]:
             GATEWAYS,
             operation.invoked.at_s,
             outcome,
-            operation.completed.at_s if outcome and operation.completed is not None else inf,
+            ended_s_of(operation) if outcome else inf,
             hosts=(f"user:{operation.user}",),
         )
 
@@ -147,7 +146,7 @@ def _was_unavailable(operation: Operation) -> bool:
 def _refreshes(doings: _Doings, connection: Connection) -> Iterator[Deed]:
     """A device asks for a new token; what is seen of that is the answer."""
     for frame in connection.frames:
-        is_refused = frame.data["type"] == "error" and frame.data["code"] == "unavailable" and not frame.data.get("id")
+        is_refused = is_refused_refresh(frame)
         from_s = frame.at_s - REFRESHES_WITHIN_S
         if frame.data["type"] != "token" and not is_refused:
             continue
@@ -287,7 +286,7 @@ def works(history: Reading) -> Iterator[Deed]:
     started: dict[tuple[str, str, str], Event] = {}
     history.observed("agent_event")
     for event in history.events:
-        if event.kind is Kind.FAULT and event.host == AGENTS and ends_life(event):
+        if event.host == AGENTS and ends_life(event):
             started.clear()
         if event.name != "agent_event":
             continue

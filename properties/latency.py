@@ -14,7 +14,7 @@ from properties.service import LATENCY_S_MAX, SERVED, latency_s_of, struck_s_of,
 from simulator.history import Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
-__all__ = ["LATENCY", "LATENCY_S_MAX", "latency_s_of"]
+__all__ = ["LATENCY"]
 
 ACKNOWLEDGED_WITHIN_S = 0.5
 ACKNOWLEDGED_WITHIN_LATENCIES = 100

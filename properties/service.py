@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from properties.exchange import Exchange, exchanges, has_all_places, user_of
-from properties.presence import Connection, Interludes, connections
+from properties.presence import Connection, Interludes, connections, ended_s_of
 from simulator.history import Event, Operation, Reading
 from simulator.property import Violation
 
@@ -141,7 +141,7 @@ def _not_told(history: Reading, evidence: _Evidence, exchange: Exchange) -> Iter
 def _in_vain(history: Reading, evidence: _Evidence, operation: Operation) -> Iterator[Violation]:
     """A log-in succeeds, and so does a log-out; neither does in a session that the user has ended."""
     user, from_s = operation.user, operation.invoked.at_s
-    to_s = operation.completed.at_s if operation.completed is not None else inf
+    to_s = ended_s_of(operation)
     if to_s >= evidence.struck_s:
         return
     present = evidence.present.get(user, ())

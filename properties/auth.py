@@ -19,7 +19,7 @@ import attrs
 
 from properties.exchange import user_of
 from properties.places import GATEWAYS
-from properties.presence import Connection, Interludes, connections
+from properties.presence import Connection, Interludes, connections, ended_s_of
 from properties.storm import Disturbance, Storm
 from simulator.history import Event, Operation, Reading, Value
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -66,12 +66,8 @@ class _Evidence:
 
     def is_heard(self, log_out: Operation) -> bool:
         """Whether every gateway must have heard at once that a session was ended."""
-
-        def is_on_the_way(each: Disturbance) -> bool:
-            return all(place in NEWS_FROM for place in each.places)
-
-        ended_s = _end_s(log_out)
-        return not self.storm.during(ended_s - CALM_BEFORE_S, ended_s + HEARD_WITHIN_S, is_on_the_way)
+        from_s, to_s = ended_s_of(log_out) - CALM_BEFORE_S, ended_s_of(log_out) + HEARD_WITHIN_S
+        return not self.storm.during(from_s, to_s, lambda each: each.is_among(*NEWS_FROM))
 
 
 def check_auth(history: Reading) -> Violation | Unknown | None:
@@ -136,7 +132,7 @@ def _served(evidence: _Evidence) -> Iterator[Violation]:
 
 
 def _after(log_out: Operation, connection: Connection, evidence: _Evidence) -> Iterator[Violation]:
-    ended_s = _end_s(log_out)
+    ended_s = ended_s_of(log_out)
     heard_s = ended_s + HEARD_WITHIN_S if evidence.is_heard(log_out) else ended_s + TOKEN_S
     for frame in connection.frames:
         kind = str(frame.data["type"])
@@ -156,7 +152,7 @@ def _revived(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
     for log_out in evidence.log_outs:
         if log_out.result in live:
             yield Violation(
-                f"the session that {log_out.user} ended at {_end_s(log_out):.3f} s is in the store again",
+                f"the session that {log_out.user} ended at {ended_s_of(log_out):.3f} s is in the store again",
                 "revived",
             )
 
@@ -262,11 +258,6 @@ def _is_trespass(
 def _is_open_at(operation: Operation, event: Event) -> bool:
     completed = operation.completed
     return operation.invoked.index < event.index and (completed is None or completed.index > event.index)
-
-
-def _end_s(log_out: Operation) -> float:
-    assert log_out.completed is not None
-    return log_out.completed.at_s
 
 
 AUTH = Property(

@@ -190,7 +190,7 @@ def check_breaker(history: Reading) -> Violation | Unknown | None:
         if event.kind is Kind.OBSERVE and event.name in EVENTS:
             key = (event.host, str(event.data["breaker"]))
             violation = breakers.setdefault(key, _Observed(*key)).follow(event, healed_s)
-        elif event.kind is Kind.FAULT and ends_life(event):
+        elif ends_life(event):
             for key in [key for key in breakers if key[0] == event.host]:
                 del breakers[key]  # a breaker lives in its host's memory: the next process's begins anew
         elif event.kind is Kind.MARK and event.name == "quiet":

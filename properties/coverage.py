@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from properties.exchange import Exchange, exchanges, user_of
 from properties.oracle import LLM_KINDS, kind_of
 from properties.places import PROCESSES
-from properties.presence import connections
+from properties.presence import connections, is_refused_refresh
 from properties.storm import ENDS_OF_LIFE, ends_life
 from simulator.history import Event, Kind, Reading, Value
 from simulator.property import Expectation, Property
@@ -134,7 +134,7 @@ def token_expired_under_way(history: Reading) -> bool:
 def refresh_refused(history: Reading) -> bool:
     """Whether a connected user could not prolong their token, which only Redis can allow."""
     return any(
-        frame.data["type"] == "error" and frame.data["code"] == "unavailable" and not frame.data.get("id")
+        is_refused_refresh(frame)
         for of_user in connections(history).values()
         for connection in of_user
         for frame in connection.frames
@@ -150,7 +150,7 @@ def revoked_elsewhere(history: Reading) -> bool:
             opened[event.host, event.data["connection"]] = event.data["session"]
         elif event.name == "connection_closed":
             opened.pop((event.host, event.data["connection"]), None)
-        elif event.kind is Kind.FAULT and ends_life(event):
+        elif ends_life(event):
             opened = {place: session for place, session in opened.items() if place[0] != event.host}
         elif event.name == "session_ended" and any(
             host != event.host and session == event.data["session"] for (host, _), session in opened.items()

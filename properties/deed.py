@@ -9,9 +9,9 @@ import attrs
 from properties.exchange import Exchange, exchanges, has_all_places, user_of
 from properties.oracle import LLM_KINDS, kind_of
 from properties.places import AGENTS, GATEWAYS
-from properties.presence import Connection, Interludes, connections
+from properties.presence import Connection, Interludes, connections, ended_s_of, is_refused_refresh
 from properties.storm import Storm, ends_life
-from simulator.history import Event, Kind, Operation, Reading
+from simulator.history import Event, Operation, Reading
 
 __all__ = ["Deed", "deeds", "works"]
 
@@ -125,8 +125,7 @@ def _log_outs(history: Reading) -> Iterator[Deed]:
     """A user ends their session, from another device. One that has ended, or is just ending, cannot be ended."""
     ending = Interludes.of(history, "log_out")
     for operation in history.operations("log_out"):
-        until_s = operation.completed.at_s if operation.completed is not None else inf
-        if operation.failed or ending.count(operation.user, operation.invoked.at_s, until_s) > 1:
+        if operation.failed or ending.count(operation.user, operation.invoked.at_s, ended_s_of(operation)) > 1:
             continue
         outcome = "logged_out" if operation.ok else "unavailable" if _was_unavailable(operation) else ""
         yield Deed(
@@ -135,7 +134,7 @@ def _log_outs(history: Reading) -> Iterator[Deed]:
             GATEWAYS,
             operation.invoked.at_s,
             outcome,
-            operation.completed.at_s if outcome and operation.completed is not None else inf,
+            ended_s_of(operation) if outcome else inf,
             hosts=(f"user:{operation.user}",),
         )
 
@@ -147,7 +146,7 @@ def _was_unavailable(operation: Operation) -> bool:
 def _refreshes(doings: _Doings, connection: Connection) -> Iterator[Deed]:
     """A device asks for a new token; what is seen of that is the answer."""
     for frame in connection.frames:
-        is_refused = frame.data["type"] == "error" and frame.data["code"] == "unavailable" and not frame.data.get("id")
+        is_refused = is_refused_refresh(frame)
         from_s = frame.at_s - REFRESHES_WITHIN_S
         if frame.data["type"] != "token" and not is_refused:
             continue
@@ -191,14 +190,10 @@ def _catches_up(history: Reading, doings: _Doings, connection: Connection, storm
         for event in history.observed("reply_stored")
         if event.data["user"] == connection.user and event.at_s < from_s - SETTLED_S
     }
-    missed = [
-        each
-        for each in doings.sent_by[connection.user]
-        if each.message in stored and (each.reply is None or each.reply.at_s > from_s)
-    ]
+    missed = [each for each in doings.sent_by[connection.user] if each.message in stored and each.answered_s > from_s]
     if not missed or storm.struck_before(from_s, "redis", AGENTS):
         return
-    decided_s = max(each.reply.at_s if each.reply is not None else inf for each in missed)
+    decided_s = max(each.answered_s for each in missed)
     yield Deed(
         "catch_up",
         f"what {connection.user} had missed at {from_s:.3f} s",
@@ -220,14 +215,14 @@ def _message(doings: _Doings, connection: Connection, sent: Sequence[Exchange], 
     before = [
         each
         for each in sent[:place]
-        if each.sent.at_s >= connection.began_s and not each.unsent and not (each.told and each.told.at_s < from_s)
+        if each.sent.at_s >= connection.began_s and not each.unsent and each.told_s >= from_s
     ]
     yield Deed(
         "ask",
         exchange.message,
         from_s=from_s,
         outcome="ack" if exchange.acknowledged else exchange.error,
-        decided_s=exchange.told.at_s if exchange.told is not None else inf,
+        decided_s=exchange.told_s,
         processes=doings.gateways_of(connection),
         hosts=(f"user:{exchange.user}",),
         # Who dies in a transaction holds what it has locked for as long as PostgreSQL takes to notice.
@@ -243,16 +238,14 @@ def _answer(doings: _Doings, connection: Connection, sent: Sequence[Exchange], p
     if not exchange.acknowledged:
         return
     from_s = exchange.sent.at_s
-    before = [
-        each for each in sent[:place] if not each.refused and not (each.reply is not None and each.reply.at_s < from_s)
-    ]
+    before = [each for each in sent[:place] if each.is_open_at(from_s)]
     yield Deed(
         "answer",
         f"the answer to {exchange.message}",
         (*doings.gateways_of(connection), AGENTS),
         from_s,
         "reply" if exchange.reply is not None else "",
-        exchange.reply.at_s if exchange.reply is not None else inf,
+        exchange.answered_s,
         hosts=(f"user:{exchange.user}",),
         well_until_s=doings.well_until_s(connection, from_s),
         turns=sum(map(_depth_of, (*before, exchange))),
@@ -293,7 +286,7 @@ def works(history: Reading) -> Iterator[Deed]:
     started: dict[tuple[str, str, str], Event] = {}
     history.observed("agent_event")
     for event in history.events:
-        if event.kind is Kind.FAULT and event.host == AGENTS and ends_life(event):
+        if event.host == AGENTS and ends_life(event):
             started.clear()
         if event.name != "agent_event":
             continue

@@ -15,8 +15,8 @@ from math import inf
 import attrs
 
 from properties.deed import Deed, deeds, works
-from properties.latency import LATENCY_S_MAX, latency_s_of
 from properties.places import AGENTS
+from properties.service import LATENCY_S_MAX, latency_s_of
 from properties.storm import Disturbance, Storm
 from simulator.history import Reading
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -134,7 +134,7 @@ def _concerns(each: Disturbance, dependency: str, processes: Iterable[str]) -> b
 
 def _is_beside(each: Disturbance, what: str, away: str, involved: Sequence[str]) -> bool:
     """Whether it may matter to what these hosts do, and is no absence of that dependency."""
-    if all(place in involved for place in each.places):
+    if each.is_among(*involved):
         return True
     mattering = (dependency for dependency in DEPENDENCIES if (dependency, what) in TABLE)
     return any(

@@ -63,8 +63,7 @@ def _overtaking(user: str, frames: Sequence[Event], sent: Mapping[str, Exchange]
         if exchange is None:
             yield Violation(f"{user} received a reply to {frame.data['to']}, which nobody has sent", "not sent")
             continue
-        acknowledged_s = exchange.acknowledged_s
-        if latest is not None and acknowledged_s is not None and acknowledged_s < latest.sent.at_s:
+        if latest is not None and exchange.acknowledged_s < latest.sent.at_s:
             yield Violation(
                 f"{user} sent {latest.message} after {exchange.message} was acknowledged, and it was answered before",
                 "overtaken",

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from math import inf
 
 import attrs
 
@@ -56,9 +57,23 @@ class Exchange:
         return self.error in REFUSALS or self.unsent
 
     @property
-    def acknowledged_s(self) -> float | None:
-        """When it was acknowledged, if it was."""
-        return self.told.at_s if self.told is not None and self.acknowledged else None
+    def told_s(self) -> float:
+        """When the user was told; inf if they were not."""
+        return self.told.at_s if self.told is not None else inf
+
+    @property
+    def acknowledged_s(self) -> float:
+        """When it was acknowledged; inf if it was not."""
+        return self.told_s if self.acknowledged else inf
+
+    @property
+    def answered_s(self) -> float:
+        """When the reply reached the user; inf if it did not."""
+        return self.reply.at_s if self.reply is not None else inf
+
+    def is_open_at(self, at_s: float) -> bool:
+        """Whether a message that had been sent by then was neither refused nor answered before."""
+        return not self.refused and self.answered_s >= at_s
 
 
 def exchanges(history: Reading) -> dict[str, Exchange]:
@@ -91,8 +106,7 @@ def exchanges(history: Reading) -> dict[str, Exchange]:
 
 def has_all_places(before: Iterable[Exchange], at_s: float) -> bool:
     """Whether a user who had sent these had as many messages open at a moment as they may."""
-    waiting = (each for each in before if not each.refused and (each.reply is None or each.reply.at_s >= at_s))
-    return sum(1 for _ in waiting) >= OPEN_MESSAGES_MAX
+    return sum(each.is_open_at(at_s) for each in before) >= OPEN_MESSAGES_MAX
 
 
 def user_of(event: Event) -> str:

@@ -14,7 +14,7 @@ from properties.service import LATENCY_S_MAX, SERVED, latency_s_of, struck_s_of,
 from simulator.history import Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
-__all__ = ["LATENCY", "LATENCY_S_MAX", "latency_s_of"]
+__all__ = ["LATENCY"]
 
 ACKNOWLEDGED_WITHIN_S = 0.5
 ACKNOWLEDGED_WITHIN_LATENCIES = 100
@@ -38,20 +38,20 @@ def check_latency(history: Reading) -> Violation | Unknown | None:
 def _late(history: Reading, latency_s: float) -> Iterator[Violation]:
     acknowledged_within_s = ACKNOWLEDGED_WITHIN_S + ACKNOWLEDGED_WITHIN_LATENCIES * latency_s
     answered_within_s = ANSWERED_WITHIN_S + ANSWERED_WITHIN_LATENCIES * latency_s
-    for exchange, acknowledged_s, answered_s in _samples(history, answered_within_s):
+    for exchange in _samples(history, answered_within_s):
         history.examined["sample"] += 1
-        took_s = acknowledged_s - exchange.sent.at_s
+        took_s = exchange.acknowledged_s - exchange.sent.at_s
         if took_s > acknowledged_within_s:
             said = f"{exchange.message} was acknowledged after {took_s:.3f} s instead of {acknowledged_within_s:g} s"
             yield Violation(said, "ack")
-        took_s = answered_s - acknowledged_s
+        took_s = exchange.answered_s - exchange.acknowledged_s
         if took_s > answered_within_s:
             said = f"{exchange.message} was not answered within {answered_within_s:g} s of its acknowledgement"
-            yield Violation(said if answered_s == inf else f"{said}, but after {took_s:.3f} s", "answer")
+            yield Violation(said if took_s == inf else f"{said}, but after {took_s:.3f} s", "answer")
 
 
-def _samples(history: Reading, answered_within_s: float) -> Iterator[tuple[Exchange, float, float]]:
-    """Yield the questions whose times say something of the platform, and when they were acknowledged and answered."""
+def _samples(history: Reading, answered_within_s: float) -> Iterator[Exchange]:
+    """Yield the questions that were acknowledged and whose times say something of the platform."""
     struck_s, ended_s = struck_s_of(history), max((event.at_s for event in history.events[-1:]), default=0.0)
     connected, delayed = connections(history), Interludes.of(history, *DELAYING)
     by_user: dict[str, list[Exchange]] = {}
@@ -59,24 +59,19 @@ def _samples(history: Reading, answered_within_s: float) -> Iterator[tuple[Excha
         by_user.setdefault(exchange.user, []).append(exchange)
     for user, sent in by_user.items():
         for place, exchange in enumerate(sent):
-            acknowledged_s, from_s = exchange.acknowledged_s, exchange.sent.at_s
-            if acknowledged_s is None or not exchange.is_to_one_agent:
-                continue
-            answered_s = exchange.reply.at_s if exchange.reply is not None else inf
-            to_s = min(answered_s, acknowledged_s + answered_within_s)
-            if to_s >= struck_s or to_s > ended_s:
+            from_s, to_s = exchange.sent.at_s, min(exchange.answered_s, exchange.acknowledged_s + answered_within_s)
+            if not exchange.acknowledged or not exchange.is_to_one_agent or to_s >= struck_s or to_s > ended_s:
                 continue
             if not _is_alone(sent, place, to_s) or delayed.during(user, from_s, to_s):
                 continue
             if any(each.lasted(from_s, to_s) for each in connected.get(user, ())):
-                yield exchange, acknowledged_s, answered_s
+                yield exchange
 
 
 def _is_alone(sent: Sequence[Exchange], place: int, to_s: float) -> bool:
     """Whether everything before was answered, and nothing was sent until this was."""
-    from_s = sent[place].sent.at_s
-    before = all(each.refused or (each.reply is not None and each.reply.at_s < from_s) for each in sent[:place])
-    return before and all(each.sent.at_s > to_s for each in sent[place + 1 :])
+    from_s, before, after = sent[place].sent.at_s, sent[:place], sent[place + 1 :]
+    return not any(each.is_open_at(from_s) for each in before) and all(each.sent.at_s > to_s for each in after)
 
 
 LATENCY = Property(

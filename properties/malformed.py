@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from properties.exchange import user_of
-from properties.latency import LATENCY_S_MAX, latency_s_of
 from properties.places import GATEWAYS
+from properties.service import LATENCY_S_MAX, latency_s_of
 from properties.storm import Disturbance, Storm
 from simulator.history import Event, Kind, Operation, Reading
 from simulator.property import Violation

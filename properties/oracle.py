@@ -4,11 +4,11 @@ Written from the platform's specification and sharing nothing with the platform:
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
-__all__ = ["FAILURES", "LLM_CHARACTERS_MAX", "LLM_KINDS", "Question", "kind_of", "text_of"]
+__all__ = ["FAILURES", "LLM_CHARACTERS_MAX", "LLM_KINDS", "Question", "kind_of"]
 
 LLM_KINDS = ("triage", "optimisation", "report")
 FACTS = ("uptime=99", "latency=120", "cost=7")
@@ -87,11 +87,6 @@ class Question:
 def kind_of(node: str) -> str:
     """Return what sort of agent a node is: "data" of "data-2"."""
     return node.split("-", 1)[0]
-
-
-def text_of(names: Iterable[str]) -> str:
-    """Return names as evidence words them."""
-    return ", ".join(names)
 
 
 def _digest(results: Sequence[str]) -> str:

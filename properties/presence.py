@@ -7,9 +7,9 @@ from typing import Self
 import attrs
 
 from properties.exchange import user_of
-from simulator.history import Event, Reading
+from simulator.history import Event, Operation, Reading
 
-__all__ = ["Connection", "Interludes", "connections"]
+__all__ = ["Connection", "Interludes", "connections", "ended_s_of", "is_refused_refresh"]
 
 
 @attrs.define
@@ -45,6 +45,16 @@ def connections(history: Reading) -> dict[str, list[Connection]]:
     return found
 
 
+def is_refused_refresh(frame: Event) -> bool:
+    """Whether a device that is connected is told that it gets no new token."""
+    return frame.data["type"] == "error" and frame.data["code"] == "unavailable" and not frame.data.get("id")
+
+
+def ended_s_of(operation: Operation) -> float:
+    """Return when an operation ended; inf while it is open."""
+    return operation.completed.at_s if operation.completed is not None else inf
+
+
 @attrs.frozen
 class Interludes:
     """When each user was at some operations of theirs: logging out, say, or not reading for the time that was named."""
@@ -57,9 +67,8 @@ class Interludes:
         found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for each in history.operations(*names):
             for_s = float(each.arguments.get("for_s") or 0.0)  # type: ignore[arg-type]
-            completed_s = each.completed.at_s if each.completed is not None else inf
-            ended_s = max(completed_s, each.invoked.at_s + for_s)
-            found[each.user].append((each.invoked.at_s, ended_s))
+            began_s = each.invoked.at_s
+            found[each.user].append((began_s, max(ended_s_of(each), began_s + for_s)))
         return cls(found)
 
     def during(self, user: str, from_s: float, to_s: float) -> bool:

@@ -4,12 +4,15 @@ All is well until the first fault, and where messages do not take so long that t
 exceeded. Everybody's log-ins, log-outs and questions count, and their connections.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import inf
+from typing import Self
+
+import attrs
 
 from properties.exchange import Exchange, exchanges, has_all_places, user_of
-from properties.presence import Connection, Interludes, connections
-from simulator.history import Event, Operation, Reading, Value
+from properties.presence import Connection, Interludes, connections, ended_s_of
+from simulator.history import Event, Operation, Reading
 from simulator.property import Violation
 
 __all__ = ["LATENCY_S_MAX", "SERVED", "latency_s_of", "struck_s_of", "unserved"]
@@ -33,18 +36,35 @@ SERVED = ("question", "log-in", "log-out")
 LAST_WORDS = ("unauthorised", "expired")
 
 
+@attrs.frozen
+class _Evidence:
+    """What the promise looks at, each found once."""
+
+    struck_s: float
+    done: Mapping[str, Interludes]  # what users did, by the operation's name
+    present: Mapping[str, Sequence[Connection]]
+    sent: Mapping[str, Exchange]
+
+    @classmethod
+    def of(cls, history: Reading) -> Self:
+        """Collect it from a history."""
+        done = {name: Interludes.of(history, name) for names in EXPLAINING.values() for name in names}
+        return cls(struck_s_of(history), done, connections(history), exchanges(history))
+
+    def did(self, user: str, names: Collection[str], from_s: float, to_s: float) -> bool:
+        """Whether a user was at an operation of one of these names at some moment of a span."""
+        return any(self.done[name].during(user, from_s, to_s) for name in names)
+
+
 def unserved(history: Reading) -> Iterator[Violation]:
     """Yield whatever a user was refused, or waited for in vain, although all was well."""
-    struck_s = struck_s_of(history)
-    done = {name: Interludes.of(history, name) for name in dict.fromkeys(sum(EXPLAINING.values(), ()))}
-    present = connections(history)
-    sent = exchanges(history)
-    yield from _refused(history, struck_s, done, sent)
-    yield from _cut_off(present, struck_s, done)
-    for exchange in sent.values():
-        yield from _not_told(history, exchange, struck_s, done, present.get(exchange.user, ()))
+    evidence = _Evidence.of(history)
+    yield from _refused(history, evidence)
+    yield from _cut_off(evidence)
+    for exchange in evidence.sent.values():
+        yield from _not_told(history, evidence, exchange)
     for operation in history.operations("connect", "log_out"):
-        yield from _in_vain(history, operation, struck_s, done, present.get(operation.user, ()))
+        yield from _in_vain(history, evidence, operation)
 
 
 def struck_s_of(history: Reading) -> float:
@@ -54,19 +74,17 @@ def struck_s_of(history: Reading) -> float:
 
 def latency_s_of(history: Reading) -> float:
     """Return the nominal latency of a run, as its start tells; 0 when it does not."""
-    starts: Iterator[Value] = (event.data.get("latency_s") for event in history.events[:1])
-    latency_s = next(starts, None)
+    latency_s = history.events[0].data.get("latency_s") if history.events else None
     return float(latency_s) if isinstance(latency_s, int | float) else 0.0
 
 
-def _refused(
-    history: Reading, struck_s: float, done: Mapping[str, Interludes], sent: Mapping[str, Exchange]
-) -> Iterator[Violation]:
+def _refused(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
     """Look what each error frame may be about. One that is about a message says that its cancellation was too late."""
+    sent = evidence.sent
     welcomed_s: dict[str, float] = {}
     for frame in history.observed("frame"):
         user = user_of(frame)
-        if frame.at_s >= struck_s:
+        if frame.at_s >= evidence.struck_s:
             return
         if frame.data["type"] == "welcome":
             welcomed_s[user] = frame.at_s
@@ -77,7 +95,7 @@ def _refused(
             continue
         explaining = EXPLAINING.get(code, ()) if message not in sent or code == "too_late" else ()
         since_s = welcomed_s.get(user, 0.0) - SLACK_S
-        if not any(done[name].during(user, since_s, frame.at_s) for name in explaining):
+        if not evidence.did(user, explaining, since_s, frame.at_s):
             about = f" of {message}" if message in sent else ""
             yield Violation(f"{user} was told {code}{about} at {frame.at_s:.3f} s although all was well", "refused")
 
@@ -88,16 +106,14 @@ def _has_all_places(sent: Mapping[str, Exchange], message: str) -> bool:
     return has_all_places(before, this.sent.at_s)
 
 
-def _cut_off(
-    present: Mapping[str, Sequence[Connection]], struck_s: float, done: Mapping[str, Interludes]
-) -> Iterator[Violation]:
+def _cut_off(evidence: _Evidence) -> Iterator[Violation]:
     """A connection ends when its user wants, or is told why."""
-    for user in sorted(present):
-        for connection in present[user]:
-            if connection.ended_s >= struck_s or any(map(_is_last_word, connection.frames)):
+    for user in sorted(evidence.present):
+        for connection in evidence.present[user]:
+            if connection.ended_s >= evidence.struck_s or any(map(_is_last_word, connection.frames)):
                 continue
             from_s, to_s = connection.began_s - SLACK_S, connection.ended_s
-            if not any(done[name].during(user, from_s, to_s) for name in ENDING):
+            if not evidence.did(user, ENDING, from_s, to_s):
                 yield Violation(f"{user} lost the connection at {to_s:.3f} s although all was well", "cut off")
 
 
@@ -105,19 +121,15 @@ def _is_last_word(frame: Event) -> bool:
     return frame.data["type"] == "error" and frame.data["code"] in LAST_WORDS
 
 
-def _not_told(
-    history: Reading,
-    exchange: Exchange,
-    struck_s: float,
-    done: Mapping[str, Interludes],
-    present: Sequence[Connection],
-) -> Iterator[Violation]:
+def _not_told(history: Reading, evidence: _Evidence, exchange: Exchange) -> Iterator[Violation]:
     """A message is acknowledged, if nothing keeps the device from hearing of it."""
     user, from_s = exchange.user, exchange.sent.at_s
     to_s = exchange.told.at_s if exchange.told is not None else from_s + TOLD_WITHIN_S
-    if to_s >= struck_s or to_s > history.events[-1].at_s or not any(each.lasted(from_s, to_s) for each in present):
+    if to_s >= evidence.struck_s or to_s > history.events[-1].at_s:
         return
-    if any(done[name].during(user, from_s - SLACK_S, to_s) for name in ("leave", "log_out", "stall")):
+    if not any(each.lasted(from_s, to_s) for each in evidence.present.get(user, ())):
+        return
+    if evidence.did(user, ("leave", "log_out", "stall"), from_s - SLACK_S, to_s):
         return
     history.examined["question"] += 1
     if exchange.told is None:
@@ -126,22 +138,17 @@ def _not_told(
         )
 
 
-def _in_vain(
-    history: Reading,
-    operation: Operation,
-    struck_s: float,
-    done: Mapping[str, Interludes],
-    present: Sequence[Connection],
-) -> Iterator[Violation]:
+def _in_vain(history: Reading, evidence: _Evidence, operation: Operation) -> Iterator[Violation]:
     """A log-in succeeds, and so does a log-out; neither does in a session that the user has ended."""
     user, from_s = operation.user, operation.invoked.at_s
-    to_s = operation.completed.at_s if operation.completed is not None else inf
-    if to_s >= struck_s:
+    to_s = ended_s_of(operation)
+    if to_s >= evidence.struck_s:
         return
+    present = evidence.present.get(user, ())
     welcomed_s = max((each.began_s for each in present if each.began_s < from_s), default=0.0)
     is_log_in = operation.name == "connect"
-    other_log_outs = done["log_out"].count(user, welcomed_s - SLACK_S, to_s) - (not is_log_in)
-    if other_log_outs or (is_log_in and done["leave"].during(user, from_s, to_s)) or operation.failed:
+    other_log_outs = evidence.done["log_out"].count(user, welcomed_s - SLACK_S, to_s) - (not is_log_in)
+    if other_log_outs or (is_log_in and evidence.did(user, ("leave",), from_s, to_s)) or operation.failed:
         return
     history.examined["log-in" if is_log_in else "log-out"] += 1
     if not operation.ok:

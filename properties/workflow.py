@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from properties.exchange import Exchange, exchanges
-from properties.oracle import FAILURES, LLM_CHARACTERS_MAX, Question, kind_of, text_of
+from properties.oracle import FAILURES, LLM_CHARACTERS_MAX, Question, kind_of
 from properties.places import AGENTS
 from properties.storm import FELT_S, Storm
 from simulator.history import Event, Reading
@@ -129,7 +129,7 @@ def _order(run: _Run) -> Iterator[Violation]:
         missing = [needed for needed in run.question.workflow.get(node, ()) if needed not in completed]
         if name == "agent_started" and missing:
             yield Violation(
-                f"{node} of run {run.name} started at {event.at_s:.3f} s, and {text_of(missing)} had no result yet",
+                f"{node} of run {run.name} started at {event.at_s:.3f} s, and {', '.join(missing)} had no result yet",
                 "started early",
             )
 
@@ -209,7 +209,7 @@ def _nodes(run: _Run, reply: Event) -> Iterator[Violation]:
     """Compare what the reply says of each agent with what is stored, and with who can have been skipped."""
     nodes: Mapping[str, str] = reply.data["nodes"]  # type: ignore[assignment]
     if sorted(nodes) != sorted(run.question.workflow):
-        yield Violation(f"the reply of run {run.name} tells of {text_of(sorted(nodes))}", "nodes")
+        yield Violation(f"the reply of run {run.name} tells of {', '.join(sorted(nodes))}", "nodes")
         return
     skipped = run.question.pointless([node for node, status in nodes.items() if status == "failed"])
     for node, status in sorted(nodes.items()):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import click
+import msgspec
 
 from models.defects import DEFECTS, Defect
 from models.system import system
@@ -15,8 +16,9 @@ from scripts.bench_command import run_command
 from simulator.campaign import Budget, Campaign
 from simulator.errors import InputError
 from simulator.plan import Plan, Strike
-from simulator.story import tell
-from simulator.trace import Broken, Trace, write_trace
+from simulator.trace import Trace, write_trace
+from wavetank.arguments import DEFAULT_SYSTEM
+from wavetank.check import trace_of
 
 EPILOG = """
 \b
@@ -48,17 +50,8 @@ def search(defect: str, seed: int, max_time_s: float) -> Search:
     counted, failure = campaign.statistics, campaign.failure
     if failure is None:
         return Search(None, counted.runs, counted.search_s)
-    trace = Trace(
-        system="models.system:system",
-        defects=(defect,),
-        seed=seed,
-        plan=failure.plan,
-        broken=Broken(failure.broken.name, failure.violation.site, failure.violation.evidence),
-        hash=failure.result.history.hash,
-        simulated_s=failure.result.simulated_s,
-        story=tell(campaign.system, failure.plan),
-        events=(),  # they follow from the plan
-    )
+    trace = trace_of(DEFAULT_SYSTEM, (defect,), campaign, failure)
+    trace = msgspec.structs.replace(trace, events=())  # they follow from the plan
     steps, shrink_s = len(failure.plan.steps), failure.reduction.real_s
     return Search(failure.broken.name, counted.runs, counted.search_s, steps, shrink_s, trace)
 

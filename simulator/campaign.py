@@ -37,7 +37,7 @@ RUNS_PER_SEARCH = 200
 
 @attrs.frozen
 class Budget:
-    """How much a campaign may spend: runs (None: until the time is up), steps per run, real seconds, seed."""
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, real seconds in all and to shrink."""
 
     runs: int | None = RUNS_DEFAULT
     steps: int = STEPS_DEFAULT
@@ -108,7 +108,8 @@ class _Stop(BaseException):
 class Campaign:
     """Searches for a broken promise, then shrinks the plan that broke it.
 
-    `on_run` is called after every run with the statistics so far; `on_reduce` with each smaller failing plan.
+    `on_run` is called after every run with the statistics so far, `on_violation` with what broke first, before it is
+    shrunk, and `on_reduce` with each smaller failing plan.
     """
 
     def __init__(

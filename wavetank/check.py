@@ -11,13 +11,13 @@ import click
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
 from simulator.errors import DivergenceError, EnvironmentFailedError
 from simulator.story import tell
-from simulator.system import System, load_system
+from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
 from wavetank.progress import Progress
 
-__all__ = ["check"]
+__all__ = ["check", "trace_of"]
 
 SEED_MAX = 2**32 - 1
 
@@ -72,7 +72,10 @@ def check(
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
-    trace = _saved(system, under_test, defects, seed, campaign.failure) if campaign.failure else None
+    trace = None
+    if campaign.failure is not None:
+        trace = trace_of(system, defects, campaign, campaign.failure)
+        _save(trace)
     report.print_result(campaign, trace)
     if json_file is not None:
         json_file.write_bytes(report.as_json(system, campaign, trace))
@@ -87,25 +90,28 @@ def _check_writable(file: Path | None) -> None:
         raise EnvironmentFailedError(f"{file} cannot be written: no writable directory {file.parent}. Make it first.")
 
 
-def _saved(name: str, system: System, defects: tuple[str, ...], seed: int, failure: Failure) -> Trace:
-    trace = Trace(
-        system=name,
+def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:
+    """Return what is kept of a campaign's failure."""
+    return Trace(
+        system=system,
         defects=defects,
-        seed=seed,
+        seed=campaign.seed,
         plan=failure.plan,
         broken=Broken(property=failure.broken.name, site=failure.violation.site, evidence=failure.violation.evidence),
         hash=failure.result.history.hash,
         simulated_s=failure.result.simulated_s,
-        story=tell(system, failure.plan),
+        story=tell(campaign.system, failure.plan),
         events=tuple(event_record(event) for event in failure.result.history.events),
     )
+
+
+def _save(trace: Trace) -> None:
     try:
         path = save_trace(trace)
     except EnvironmentFailedError as error:
         click.echo(f"wavetank: {error}", err=True)  # the story is still told below, and the seed finds it again
-        return trace
-    _confirm(path)
-    return trace
+    else:
+        _confirm(path)
 
 
 def _confirm(path: Path) -> None:

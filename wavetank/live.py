@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 import trio
 
-from simulator.errors import InputError
 from simulator.live.anchors import anchors_of
 from simulator.live.run import LiveResult, run_live
 from simulator.live.target import Target, inexpressible, load_target
@@ -21,7 +20,8 @@ __all__ = ["replay_live"]
 def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> int:
     """Replay a trace on a target and print the verdict. Returns the exit code."""
     target = load_target(target_file)
-    _check(system, saved, target)
+    for host in {destination: None for _, destination in system.topology().edges}:  # who is reached by somebody
+        target.address(host)  # which raises for an unknown one, before anything is touched
     problems = inexpressible(saved.plan, target)
     if problems:
         click.echo(f"not expressible on {target_file}: {'; '.join(problems)}")
@@ -38,17 +38,6 @@ def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> i
             f"run {number} of {runs}: {_word(verdict)}  ({'; '.join([f'{result.simulated_s:.1f} s', *result.strayed])})"
         )
     return _conclude(saved, verdicts)
-
-
-def _check(system: System, saved: Trace, target: Target) -> None:
-    """Find out what does not fit together before anything is touched."""
-    if saved.broken.property not in {each.name for each in system.all_properties()}:
-        raise InputError(
-            f"{saved.system} has no property {saved.broken.property!r} any more. "
-            "Replay with the version of the system that the trace was saved from."
-        )
-    for host in {destination: None for _, destination in system.topology().edges}:  # who is reached by somebody
-        target.address(host)
 
 
 def _warn_of_weather(plan: Plan) -> None:

@@ -37,9 +37,7 @@ class Progress:
         of = f"/{self._budget.runs}" if self._budget.runs else ""
         rate = statistics.runs / statistics.real_s if statistics.real_s else 0.0
         left = _left(self._budget, statistics)
-        self._show(
-            f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}", force=False
-        )
+        self._show(f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}")
 
     def violated(self, broken: Property, violation: Violation, plan: Plan) -> None:
         """Tell at once what was found, before it is shrunk."""
@@ -48,11 +46,11 @@ class Progress:
 
     def reduced(self, plan: Plan, replays: int) -> None:
         """Note a smaller plan."""
-        self._show(f"shrinking: {len(plan.steps)} steps left after {replays} replays", force=False)
+        self._show(f"shrinking: {len(plan.steps)} steps left after {replays} replays")
 
-    def _show(self, line: str, *, force: bool) -> None:
+    def _show(self, line: str) -> None:
         now_s = time.perf_counter()
-        if not force and now_s < self._next_s:
+        if now_s < self._next_s:
             return
         self._next_s = now_s + self._every_s
         if self._live:

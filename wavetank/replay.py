@@ -41,28 +41,24 @@ def replay(trace: str, target_file: Path | None, runs: int | None, exact: bool) 
     saved = load_trace(path)
     system = load_system(saved.system).with_defects(saved.defects)
     click.echo(f"{saved.id}: {saved.broken.property} on {saved.system}, {len(saved.plan.steps)} steps")
-    if target_file is not None:
-        from wavetank.live import replay_live
-
-        return replay_live(system, saved, target_file, runs or LIVE_RUNS_DEFAULT)
-    results = [_replay_once(system, saved) for _ in range(runs or 1)]
-    return _tell(system, saved, results, exact=exact)
-
-
-def _replay_once(system: System, saved: Trace) -> Result:
     if saved.broken.property not in {each.name for each in system.all_properties()}:
         raise InputError(
             f"{saved.system} has no property {saved.broken.property!r} any more. "
             "Replay with the version of the system that the trace was saved from."
         )
-    return simulate(system, saved.plan, system.all_properties())
+    if target_file is not None:
+        from wavetank.live import replay_live
+
+        return replay_live(system, saved, target_file, runs or LIVE_RUNS_DEFAULT)
+    results = [simulate(system, saved.plan, system.all_properties()) for _ in range(runs or 1)]
+    return _tell(system, saved, results, exact=exact)
 
 
 def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -> int:
     result = results[0]
     same = all(each.history.hash == saved.hash for each in results)
     if not same and len(results) == 1:
-        results.append(_replay_once(system, saved))
+        results.append(simulate(system, saved.plan, system.all_properties()))
     for other in results[1:]:
         if other.history.hash != result.history.hash:
             raise DivergenceError(first_difference(result, other))

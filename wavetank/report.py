@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import click
 import msgspec
 
-from simulator.campaign import Budget, Campaign
+from simulator.campaign import Budget, Campaign, Failure
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
 from wavetank.arguments import DEFAULT_SYSTEM
@@ -42,15 +42,9 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
         f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
     )
     if campaign.failure is not None and trace is not None:
-        _print_failure(campaign, trace)
-    for each in campaign.unreached() if campaign.failure is None else ():
-        click.echo(f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults.")
-    for each in campaign.unknown() if campaign.failure is None else ():
-        missing = statistics.tallies[each.name].missing
-        click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
-    for name in campaign.never_succeeded() if campaign.failure is None else ():
-        tried = statistics.outcomes[name].total()
-        click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
+        _print_failure(campaign.failure, trace)
+    elif campaign.failure is None:
+        _print_doubts(campaign)
     if campaign.interrupted:
         click.echo("interrupted; the figures above are those of the runs that ended")
     elif campaign.exit_code == 0:
@@ -84,9 +78,19 @@ def _detail(campaign: Campaign, each: Property) -> str:
     return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined}{more}"
 
 
-def _print_failure(campaign: Campaign, trace: Trace) -> None:
-    failure = campaign.failure
-    assert failure is not None
+def _print_doubts(campaign: Campaign) -> None:
+    """Say what a campaign without a failure has not shown."""
+    for each in campaign.unreached():
+        click.echo(f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults.")
+    for each in campaign.unknown():
+        missing = campaign.statistics.tallies[each.name].missing
+        click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
+    for name in campaign.never_succeeded():
+        tried = campaign.statistics.outcomes[name].total()
+        click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
+
+
+def _print_failure(failure: Failure, trace: Trace) -> None:
     click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
     click.echo(f"evidence: {failure.violation.evidence}")
     reduction = failure.reduction

@@ -163,6 +163,17 @@ class SimulatedSocket(trio.socket.SocketType):
         end.transmit(chunk)
         return len(chunk)
 
+    def send_at_once(self, data: bytes | bytearray) -> int:
+        """Send as much as the flow-control window has room for. Returns how much; 0 where `send` would raise."""
+        end = self._end
+        if end is None or self._closed or end.error is not None or end.shut or not self._owner.alive:
+            return 0
+        chunk = bytes(data[: max(0, WINDOW_BYTES - end.unread)])
+        if chunk:
+            end.unread += len(chunk)
+            end.transmit(chunk)
+        return len(chunk)
+
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Receive at least one byte; b"" at the end of the stream."""
         if flags and flags & stdlib_socket.MSG_PEEK:  # an enum's `&` costs as much as the rest of the check

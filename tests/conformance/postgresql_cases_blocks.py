@@ -1,6 +1,7 @@
-"""When PostgreSQL takes snapshots and locks, and how blocks begin: cases as elsewhere."""
+"""When PostgreSQL takes snapshots and locks, and how blocks begin."""
 
-from tests.conformance.postgresql_cases import SMALL, bind, call, case, describe, execute, extended, parse, raw, sync
+from tests.conformance.postgresql_client import bind, describe, execute, extended, parse, sync
+from tests.conformance.postgresql_conversation import SMALL, call, case, raw
 
 __all__ = ["BLOCKS"]
 

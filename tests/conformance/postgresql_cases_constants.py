@@ -1,19 +1,7 @@
-"""What PostgreSQL makes of constants, which it evaluates as it plans, before it looks at a row: cases as elsewhere."""
+"""What PostgreSQL makes of constants, which it evaluates as it plans, before it looks at a row."""
 
-from tests.conformance.postgresql_cases import (
-    BOOL,
-    INT4,
-    INT8,
-    SMALL,
-    TEXT,
-    TYPES,
-    call,
-    case,
-    describe,
-    parse,
-    raw,
-    sync,
-)
+from tests.conformance.postgresql_client import BOOL, INT4, INT8, TEXT, describe, parse, sync
+from tests.conformance.postgresql_conversation import SMALL, TYPES, Step, call, case, raw
 
 __all__ = ["CONSTANTS", "CONSTANTS_REFUSED"]
 
@@ -22,7 +10,7 @@ OVERFLOW = "2147483647 + 1"
 IDENTITY = "a CREATE TABLE i (n bigint GENERATED ALWAYS AS IDENTITY, k text PRIMARY KEY, v integer NOT NULL)"
 
 
-def typed(text: str) -> str:
+def typed(text: str) -> Step:
     """Return the step that asks for the types of a statement's parameters and results."""
     return raw("a", parse(text), describe("", b"S"), sync())
 

@@ -3,19 +3,8 @@
 import struct
 from collections.abc import Sequence
 
-from tests.conformance.postgresql_cases import (
-    SMALL,
-    bind,
-    case,
-    close,
-    describe,
-    execute,
-    message,
-    parse,
-    query,
-    raw,
-    sync,
-)
+from tests.conformance.postgresql_client import bind, close, describe, execute, message, parse, query, sync
+from tests.conformance.postgresql_conversation import SMALL, case, raw
 
 __all__ = ["ODD", "ODD_REFUSALS"]
 

@@ -69,19 +69,22 @@ def client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, verify=False)
 
 
-async def ask(session: httpx.AsyncClient, request: Ask) -> Reply:
+async def send(session: httpx.AsyncClient, request: Ask) -> tuple[httpx.Response, str]:
+    """Return the response and its body, with the lines sorted where the statement leaves their order open."""
     parameters = dict(request.settings)
     parameters |= {"database": request.database} if request.database else {}
-    if request.get or request.data is not None:
-        parameters |= {"query": request.query} if request.query else {}
-        content = b"" if request.data is None else request.data
-    else:
-        content = request.query.encode()
+    in_url = request.get or request.data is not None
+    parameters |= {"query": request.query} if in_url and request.query else {}
+    content = (request.data or b"") if in_url else request.query.encode()
     method = "GET" if request.get else "POST"
     response = await session.request(method, request.path, params=parameters, content=None if request.get else content)
-    content_type = response.headers.get("content-type", "") if request.path == "/" else ""
     body = "".join(sorted(response.text.splitlines(keepends=True))) if request.unordered else response.text
-    return response.status_code, content_type, body
+    return response, body
+
+
+async def ask(session: httpx.AsyncClient, request: Ask) -> Reply:
+    response, body = await send(session, request)
+    return response.status_code, response.headers.get("content-type", "") if request.path == "/" else "", body
 
 
 async def replies(url: str, case: Case) -> list[Reply]:

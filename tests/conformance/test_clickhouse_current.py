@@ -32,6 +32,7 @@ from tests.conformance.test_clickhouse import (
     client,
     count,
     selects,
+    send,
     simulate,
 )
 
@@ -61,14 +62,7 @@ def reply(status: int, code: str, content_type: str, body: str) -> Reply:
 
 
 async def ask(session: httpx.AsyncClient, request: Ask) -> Reply:
-    parameters = dict(request.settings)
-    parameters |= {"database": request.database} if request.database else {}
-    in_url = request.get or request.data is not None
-    parameters |= {"query": request.query} if in_url and request.query else {}
-    content = (request.data or b"") if in_url else request.query.encode()
-    method = "GET" if request.get else "POST"
-    response = await session.request(method, request.path, params=parameters, content=None if request.get else content)
-    body = "".join(sorted(response.text.splitlines(keepends=True))) if request.unordered else response.text
+    response, body = await send(session, request)
     code = response.headers.get("x-clickhouse-exception-code", "")
     return reply(response.status_code, code, response.headers["content-type"] if request.path == "/" else "", body)
 

@@ -1,7 +1,6 @@
 """What nobody foresaw ends the run of a simulated service, and tells which request did it."""
 
 import traceback
-from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -12,21 +11,15 @@ from simulator.services.postgresql import SimulatedPostgreSQL
 from simulator.services.postgresql.dialogue import Dialogue
 from simulator.services.redis import SimulatedRedis
 from simulator.services.redis.session import Session
-from tests.conformance import postgresql_cases
+from tests.conformance.postgresql_client import query
 from tests.conformance.redis_cases import encode_request
+from wavetank.ungrouped import leaves
 
 Server = SimulatedClickHouse | SimulatedPostgreSQL | SimulatedRedis
 
 
 def broken(*_: object, **__: object) -> NoReturn:
     raise AssertionError("a defect")
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    for each in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-        yield from leaves(each)
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
 
 
 def told(server: Server, request: bytes) -> str:
@@ -63,6 +56,6 @@ def test_postgresql_tells_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """The input is what a report of the defect needs."""
     monkeypatch.setattr(Dialogue, "_query", broken)
     hello = b"\0\0\0\x29\0\3\0\0user\0wavetank\0database\0wavetank\0\0"
-    request = hello + postgresql_cases.query("SELECT 1")
+    request = hello + query("SELECT 1")
     server = SimulatedPostgreSQL(port=0, host="127.0.0.1")
     assert r"failed at the message b'Q' b'SELECT 1\x00'." in told(server, request)

@@ -1,7 +1,7 @@
 """The contract, on histories made by hand: what is said when it is not kept."""
 
 import json
-from collections.abc import Mapping
+from typing import Self
 
 import msgspec
 import pytest
@@ -10,9 +10,10 @@ from models.events import EVENTS
 from models.protocol import decode_server
 from properties.contract import CONTRACT
 from properties.schema import DOCUMENT, messages_of
-from simulator import History, Kind
+from simulator import Kind
 from simulator.history import Value
 from simulator.property import Outcome, Verdict
+from tests.properties.made import Made, evidence
 
 MESSAGES = DOCUMENT["components"]["messages"]
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -27,93 +28,64 @@ ROWS = {
 """What is told of the stores row by row, and its schema."""
 
 
-class Told:
-    """A history of one user, alice, of her agents and of her gateway; each line a tenth of a second after the last."""
+class Told(Made):
+    """A history of one user, alice, of her agents and of her gateway."""
 
     def __init__(self, *, is_welcomed: bool = True) -> None:
-        self._now_s = 0.0
+        super().__init__()
         self._event_ids = 0
-        self.history = History(lambda: self._now_s)
         if is_welcomed:
             self.welcomed()
             self._now_s = 0.0
 
-    def welcomed(self) -> "Told":
-        self.frame("welcome", token="...")
+    def welcomed(self) -> Self:
+        self.got("welcome", token="...")
         return self.observe("user:alice", "client_state", state="connected")
 
-    def record(self, kind: Kind, host: str, name: str, data: Mapping[str, Value], number: int | None = None) -> "Told":
-        self._now_s += 0.1
-        self.history.record(kind, host, name, data, number)
-        return self
-
-    def observe(self, host: str, name: str, /, **data: Value) -> "Told":
-        return self.record(Kind.OBSERVE, host, name, data)
-
-    def frame(self, kind: str, /, **fields: Value) -> "Told":
+    def got(self, kind: str, /, **fields: Value) -> Self:
         """A valid frame arrives, but for the fields given."""
         example = msgspec.to_builtins(decode_server(json.dumps(MESSAGES[kind]["examples"][0]["payload"])))
         return self.observe("user:alice", "frame", **{**example, **fields})
 
-    def sent(self, message: str) -> "Told":
+    def sent(self, message: str) -> Self:
         return self.observe("user:alice", "message_sent", message=message)
 
-    def told(self, name: str, node: str = "data", /, *, attempt: int = 1, detail: str = "") -> "Told":
+    def told(self, name: str, node: str = "data", /, *, attempt: int = 1, detail: str = "") -> Self:
         """An agent tells something of its work on alice-1."""
-        about: dict[str, Value] = {"user": "alice", "message": "alice-1", "node": node}
-        return self.observe("agents", "agent_event", **about, name=name, attempt=attempt, detail=detail)
+        return self.agent("alice-1", node, name, attempt=attempt, detail=detail)
 
-    def saw(self, name: str, node: str = "data", /, *, attempt: int = 1, detail: str = "", id: str = "") -> "Told":
+    def saw(self, name: str, node: str = "data", /, *, attempt: int = 1, detail: str = "", id: str = "") -> Self:
         """Alice sees it."""
         self._event_ids += 1
         fields: dict[str, Value] = {"id": id or f"1000-{self._event_ids}", "event": name, "to": "alice-1", "node": node}
-        return self.frame("event", **fields, attempt=attempt, detail=detail)
+        return self.got("event", **fields, attempt=attempt, detail=detail)
 
-    def fault(self, kind: str, *at: str, phase: str = "begin") -> "Told":
-        return self.record(Kind.FAULT, at[0], kind, {"at": list(at), "for_s": 1.0, "phase": phase})
-
-    def invoked(self, name: str, user: str = "alice", **arguments: Value) -> int:
-        number = self.history.next_operation()
-        self.record(Kind.INVOKE, f"user:{user}", name, arguments, number)
-        return number
-
-    def malformed(self, how: Kind = Kind.OK, result: str | None = "bad_request") -> "Told":
-        number = self.invoked("send_malformed", text="{}")
-        return self.record(how, "user:alice", "send_malformed", {"result": result}, number)
-
-    def disconnected(self) -> "Told":
-        return self.observe("user:alice", "client_state", state="disconnected")
-
-    def wait(self, for_s: float) -> "Told":
-        self._now_s += for_s
-        return self
+    def malformed(self, how: Kind = Kind.OK, result: str | None = "bad_request") -> Self:
+        return self.operation("alice", "send_malformed", result, how, text="{}")
 
     def judged(self) -> Verdict:
-        return CONTRACT.judge(self.history)
+        return self.judged_by(CONTRACT)
 
 
 def violation(told: Told) -> tuple[str, str]:
     """The evidence and the site of what is a violation."""
-    verdict = told.judged()
-    assert verdict.outcome is Outcome.VIOLATED
-    assert verdict.violation is not None
-    return verdict.violation.evidence, verdict.violation.site
+    return evidence(told, CONTRACT)
 
 
 def test_the_contract_holds_for_all_examples() -> None:
     """Frames as the document shows them, and an agent's whole work."""
     told = Told().sent("m-17")
-    told.invoked("cancel")
+    told.begin("alice", "cancel")
     for name in messages_of(DOCUMENT, "send"):
         if name not in ("welcome", "event", "logged_out"):
             for example in MESSAGES[name]["examples"]:
-                told.frame(name, **example["payload"])
+                told.got(name, **example["payload"])
     told.told("agent_started").told("tool_executing", detail="clickhouse").told("tool_completed", detail="failed")
     told.told("tool_executing", attempt=2).told("tool_completed", attempt=2).told("agent_completed", detail="completed")
     told.told("agent_started", "triage").told("agent_thinking", "triage").told("agent_thinking", "triage", attempt=2)
     told.told("agent_failed", "triage", detail="timed out").told("agent_skipped", "report")
     told.saw("agent_started").saw("tool_executing", attempt=2).saw("agent_skipped", "report")
-    told.malformed().wait(2.0).disconnected()
+    told.malformed().wait(2.0).disconnected("alice")
     for name, row in ROWS.items():
         told.observe("observer", name, **SCHEMAS[row]["examples"][0])
     told.observe("observer", "stored_reply", user="alice", seq=1, to="alice-1", text="", status="cancelled", nodes={})
@@ -123,7 +95,7 @@ def test_the_contract_holds_for_all_examples() -> None:
 
 def test_of_nothing_nothing_is_known() -> None:
     """Also not of a client that came and went."""
-    assert Told(is_welcomed=False).disconnected().judged().outcome is Outcome.UNKNOWN
+    assert Told(is_welcomed=False).disconnected("alice").judged().outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -141,7 +113,7 @@ def test_of_nothing_nothing_is_known() -> None:
 )
 def test_a_frame_that_is_not_as_described_is_a_violation(kind: str, fields: dict[str, Value], says: str) -> None:
     """What is wrong is said, and where."""
-    said, site = violation(Told().frame(kind, **fields))
+    said, site = violation(Told().got(kind, **fields))
     assert said.startswith(f"alice received at 0.100 s what is no {kind} frame: ")
     assert says in said
     assert site == "frame"
@@ -177,15 +149,15 @@ def test_a_text_that_a_device_cannot_read_is_a_violation(text: str, says: str) -
 @pytest.mark.parametrize("kind", [name for name in messages_of(DOCUMENT, "send") if name not in ("welcome", "error")])
 def test_a_frame_before_the_welcome_is_a_violation(kind: str) -> None:
     """Also on a later connection."""
-    said, site = violation(Told(is_welcomed=False).frame(kind))
+    said, site = violation(Told(is_welcomed=False).got(kind))
     assert said == f"alice received {kind} at 0.100 s, which cannot follow nothing"
     assert site == "frame order"
-    assert violation(Told().disconnected().frame(kind))[1] == "frame order"
+    assert violation(Told().disconnected("alice").got(kind))[1] == "frame order"
 
 
 def test_a_second_welcome_on_a_connection_is_a_violation() -> None:
     """A device would take it for another session."""
-    assert Told().disconnected().welcomed().judged().outcome is Outcome.HOLDS
+    assert Told().disconnected("alice").welcomed().judged().outcome is Outcome.HOLDS
     said, site = violation(Told().welcomed())
     assert (said, site) == ("alice received welcome at 0.100 s, which cannot follow welcome", "frame order")
 
@@ -194,30 +166,30 @@ def test_a_second_welcome_on_a_connection_is_a_violation() -> None:
 @pytest.mark.parametrize("kind", [*messages_of(DOCUMENT, "send")])
 def test_a_frame_after_the_last_error_is_a_violation(last: str, kind: str) -> None:
     """The connection is over."""
-    told = Told().sent("m-17").frame("error", code=last, id=None)
+    told = Told().sent("m-17").got("error", code=last, id=None)
     assert told.judged().outcome is Outcome.HOLDS
-    said, site = violation(told.frame(kind, **({"code": "bad_request", "id": None} if kind == "error" else {})))
+    said, site = violation(told.got(kind, **({"code": "bad_request", "id": None} if kind == "error" else {})))
     assert said.endswith(f"which cannot follow error {last}")
     assert site == "frame order"
-    assert told.disconnected().welcomed().judged().outcome is Outcome.VIOLATED
+    assert told.disconnected("alice").welcomed().judged().outcome is Outcome.VIOLATED
 
 
 def test_an_error_that_ends_nothing_may_be_followed() -> None:
     """And who is not welcomed may come again."""
-    told = Told().frame("error", code="bad_request", id=None).sent("m-17").frame("ack")
+    told = Told().got("error", code="bad_request", id=None).sent("m-17").got("ack")
     assert told.judged().outcome is Outcome.HOLDS
-    refused = Told(is_welcomed=False).frame("error", code="overloaded", id=None).frame("error", code="expired", id=None)
+    refused = Told(is_welcomed=False).got("error", code="overloaded", id=None).got("error", code="expired", id=None)
     assert refused.welcomed().judged().outcome is Outcome.HOLDS
 
 
 @pytest.mark.parametrize("kind", ["reply", "event", "ack", "token", "logged_out", "error"])
 def test_after_a_log_out_comes_nothing_but_the_end(kind: str) -> None:
     """The session is no more."""
-    told = Told().sent("m-17").frame("logged_out")
-    assert violation(told.frame(kind, **({"code": "unavailable", "id": None} if kind == "error" else {})))[1] == (
+    told = Told().sent("m-17").got("logged_out")
+    assert violation(told.got(kind, **({"code": "unavailable", "id": None} if kind == "error" else {})))[1] == (
         "frame order"
     )
-    ended = Told().frame("logged_out").frame("error", code="unauthorised", id=None)
+    ended = Told().got("logged_out").got("error", code="unauthorised", id=None)
     assert ended.judged().outcome is Outcome.HOLDS
 
 
@@ -225,29 +197,29 @@ def test_after_a_log_out_comes_nothing_but_the_end(kind: str) -> None:
 def test_an_answer_to_what_was_never_sent_is_a_violation(kind: str) -> None:
     """By this user: another's message is as strange."""
     told = Told().observe("user:bob", "message_sent", message="m-17")
-    said, site = violation(told.frame(kind, id="m-17"))
+    said, site = violation(told.got(kind, id="m-17"))
     assert said.endswith("for m-17, which they had not sent")
     assert site == "frame id"
 
 
 def test_answers_are_counted() -> None:
     """One acknowledgement for each time that a message was sent, and one for each cancel."""
-    told = Told().sent("m-17").frame("ack")
+    told = Told().sent("m-17").got("ack")
     assert told.judged().outcome is Outcome.HOLDS
-    said, site = violation(told.frame("ack"))
+    said, site = violation(told.got("ack"))
     assert said == "alice received ack at 0.300 s for m-17 more often than they had asked"
     assert site == "frame twice"
     cancelled = Told().sent("m-17")
-    cancelled.invoked("cancel")
-    assert cancelled.frame("cancelling").judged().outcome is Outcome.HOLDS
-    assert violation(cancelled.frame("cancelling"))[1] == "frame twice"
+    cancelled.begin("alice", "cancel")
+    assert cancelled.got("cancelling").judged().outcome is Outcome.HOLDS
+    assert violation(cancelled.got("cancelling"))[1] == "frame twice"
 
 
 def test_an_impossible_workflow_is_refused_under_its_id() -> None:
     """It is malformed, and a message all the same."""
     told = Told()
-    told.invoked("send_malformed", text='{"type":"message","id":"m-9","text":"","context":"","workflow":{}}')
-    assert told.frame("error", code="bad_request", id="m-9").judged().outcome is Outcome.HOLDS
+    told.begin("alice", "send_malformed", text='{"type":"message","id":"m-9","text":"","context":"","workflow":{}}')
+    assert told.got("error", code="bad_request", id="m-9").judged().outcome is Outcome.HOLDS
 
 
 def test_an_agent_that_completes_before_its_tool_is_a_violation() -> None:
@@ -376,7 +348,7 @@ def test_a_malformed_frame_that_is_not_refused_is_a_violation(how: Kind, result:
 
 def test_a_connection_that_a_malformed_frame_ends_is_a_violation() -> None:
     """Other messages may be on it."""
-    assert violation(Told().malformed().disconnected())[1] == "malformed"
+    assert violation(Told().malformed().disconnected("alice"))[1] == "malformed"
 
 
 def test_a_malformed_frame_that_was_never_sent_says_nothing() -> None:
@@ -387,9 +359,9 @@ def test_a_malformed_frame_that_was_never_sent_says_nothing() -> None:
 def test_a_malformed_frame_that_is_to_be_sent_while_another_waits_says_nothing() -> None:
     """An answer does not say to which it is, so the second is not sent."""
     told = Told()
-    first, second = told.invoked("send_malformed", text=""), told.invoked("send_malformed", text="{}")
-    told.record(Kind.INFO, "user:alice", "send_malformed", {}, second)
-    told.record(Kind.OK, "user:alice", "send_malformed", {"result": "bad_request"}, first)
+    first, second = told.begin("alice", "send_malformed", text=""), told.begin("alice", "send_malformed", text="{}")
+    told.record(Kind.INFO, "user:alice", "send_malformed", second)
+    told.record(Kind.OK, "user:alice", "send_malformed", first, result="bad_request")
     assert told.judged().outcome is Outcome.HOLDS
     assert violation(told.malformed(Kind.INFO, None))[1] == "malformed"
 
@@ -398,11 +370,11 @@ def test_a_malformed_frame_that_is_to_be_sent_while_another_waits_says_nothing()
 def test_what_users_do_themselves_explains_a_missing_answer(name: str) -> None:
     """For a while; what another user does explains nothing, but for a stall, which may hold up others."""
     told = Told()
-    told.invoked(name)
+    told.begin("alice", name)
     assert told.malformed(Kind.INFO, None).judged().outcome is Outcome.HOLDS
     assert violation(told.wait(60.0).malformed(Kind.INFO, None))[1] == "malformed"
     other = Told()
-    other.invoked(name, "bob")
+    other.begin("bob", name)
     expected = Outcome.HOLDS if name == "stall" else Outcome.VIOLATED
     assert other.malformed(Kind.INFO, None).judged().outcome is expected
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 import h11
 import trio
 
+from simulator.services.answer import send_answer
 from simulator.services.clickhouse.request import Answer
 from simulator.services.http import Request, serve_requests
 
@@ -21,7 +22,7 @@ async def serve_connection(stream: trio.SocketStream, respond: Respond, *, keep_
     async def handle(request: Request, connection: h11.Connection) -> bool:
         response = await respond(request)
         if response is not None:
-            await stream.send_all(_worded(response, connection, has_body=request.method != "HEAD"))
+            await send_answer(stream, _worded(response, connection, has_body=request.method != "HEAD"))
         return response is not None
 
     await serve_requests(stream, handle, keep_alive_timeout_s=keep_alive_timeout_s, takes_cut_bodies=True)

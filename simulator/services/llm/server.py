@@ -13,6 +13,7 @@ import trio
 
 from simulator.errors import InputError
 from simulator.fault import Trouble
+from simulator.services.answer import send_answer
 from simulator.services.http import Request, serve_requests
 from simulator.services.llm.reply import MODELS, Reply, from_json, refusal, reply_to
 from simulator.services.llm.request import Conversation, RefusedError, conversation
@@ -249,5 +250,5 @@ async def _send(reply: Reply, connection: h11.Connection, stream: trio.SocketStr
         data += connection.send(h11.Data(data=part))
         if reply.is_whole and number == len(reply.parts):
             data += connection.send(h11.EndOfMessage())
-        await stream.send_all(data)
+        await send_answer(stream, data)
         data = b""

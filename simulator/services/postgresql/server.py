@@ -5,6 +5,7 @@ from functools import partial
 
 import trio
 
+from simulator.services.answer import send_answer
 from simulator.services.postgresql.database import Database
 from simulator.services.postgresql.dialogue import Dialogue
 from simulator.services.postgresql.errors import PostgreSQLError, refuse
@@ -129,7 +130,7 @@ class _Connection:
                 continue
             (code,) = struct.unpack_from("!I", body.ljust(4, b"\0"))
             if code in (SSL_REQUEST, GSS_REQUEST):
-                await self._stream.send_all(b"N")
+                await send_answer(self._stream, b"N")
             elif code == CANCEL_REQUEST:
                 self._cancel(body)
                 return None
@@ -162,7 +163,7 @@ class _Connection:
             if dialogue.is_due:
                 dialogue.is_due = False
                 data, dialogue.out.data = dialogue.out.data, bytearray()
-                await self._stream.send_all(data)
+                await send_answer(self._stream, data)
             message = self._inbox.next_message()
             if message is None:
                 with trio.move_on_after(dialogue.idle_timeout_s) as waiting:
@@ -183,7 +184,7 @@ class _Connection:
         out = Outbox()
         out.error(error)
         try:
-            await self._stream.send_all(out.data)
+            await send_answer(self._stream, out.data)
         except trio.BrokenResourceError:
             return  # the client did not wait for it
 
@@ -199,7 +200,7 @@ class _Connection:
             # Whom it trusts is asked first, who that is only then.
             out = Outbox()
             out.trusted()
-            await self._stream.send_all(out.data)
+            await send_answer(self._stream, out.data)
         if user != NAME:
             raise PostgreSQLError("28000", f'role "{user}" does not exist')
         if database != NAME:

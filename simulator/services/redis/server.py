@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from simulator.services.answer import send_answer
 from simulator.services.redis.keyspace import Contents
 from simulator.services.redis.process import Process
 from simulator.services.redis.resp import ProtocolError, RequestParser
@@ -125,7 +126,7 @@ class _Connection:
             self._execute_received()
             if session.out:
                 data, session.out = session.out, bytearray()
-                await self._stream.send_all(data)
+                await send_answer(self._stream, data)
                 continue  # more may have been told meanwhile, or a wait ended
             if session.closing:
                 return

@@ -20,7 +20,7 @@ from simulator.plan import Plan
 from simulator.property import Expectation, Outcome, Property, Violation
 from simulator.reducer import Reducer, Reduction
 from simulator.run import Result
-from simulator.simulated_run import simulate
+from simulator.simulated_run import simulate, spelled_out
 from simulator.system import System
 
 __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
@@ -37,7 +37,7 @@ RUNS_PER_SEARCH = 200
 
 @attrs.frozen
 class Budget:
-    """How much a campaign may spend: runs (None: until the time is up), steps per run, real seconds in all and to shrink."""
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink."""
 
     runs: int | None = RUNS_DEFAULT
     steps: int = STEPS_DEFAULT
@@ -265,7 +265,13 @@ class Campaign:
         def simplify(smaller: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
             return simplify_arguments(self.system, smaller, still_fails)
 
-        reducer = Reducer(fails, budget_s=self.budget.shrink_s, simplify=simplify, on_progress=self._on_reduce)
+        reducer = Reducer(
+            fails,
+            budget_s=self.budget.shrink_s,
+            spell_out=lambda stormy: spelled_out(self.system, stormy),
+            simplify=simplify,
+            on_progress=self._on_reduce,
+        )
         try:
             reduction = reducer.reduce(plan)
         except KeyboardInterrupt:  # what was reached by now is still the user's failure, and is saved

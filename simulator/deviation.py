@@ -1,4 +1,4 @@
-"""Deviations: explicit departures from calm weather, few enough to be read, so that a shrunk failure tells its causes."""
+"""Deviations: explicit departures from calm weather, so that a shrunk failure tells its few causes."""
 
 from typing import TypeAlias
 

@@ -15,8 +15,9 @@ from simulator.run import OBSERVER, Result, Run, is_from_outside, judge
 from simulator.system import Observer, System
 from simulator.world import World, current_host
 from simulator.world.host import describe
+from simulator.world.recorder import Recorder
 
-__all__ = ["SimulatedRun", "simulate"]
+__all__ = ["SimulatedRun", "simulate", "spelled_out"]
 
 QUIET_POLL_MIN_S = 0.25
 QUIET_POLL_MAX_S = 2.0
@@ -158,3 +159,18 @@ def simulate(system: System, plan: Plan, properties: Iterable[Property]) -> Resu
         for step in plan.steps:
             run.apply(step)
         return run.finish(properties)
+
+
+def spelled_out(system: System, plan: Plan) -> Plan:
+    """Return the plan with every storm as the explicit deviations that it amounts to. It makes the same run."""
+    recorder = Recorder()
+    with SimulatedRun(system, plan.setting) as run:
+        run.world.weather.recorder = recorder
+        for step in plan.steps:
+            run.apply(step)
+        recorded = recorder.steps[1:]  # the first is what comes before any step
+    steps = (
+        msgspec.structs.replace(step, weather=0, deviations=tuple(made)) if step.weather else step
+        for step, made in zip(run.steps, recorded, strict=True)
+    )
+    return Plan(plan.setting, tuple(steps))

@@ -1,6 +1,7 @@
 """What a user of wavetank writes: a system, its hosts, its operations and its promises."""
 
 import copy
+import functools
 import importlib
 import inspect
 import sys
@@ -206,8 +207,7 @@ class System:
 
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""
-        found = inspect.getmembers(type(self), lambda member: hasattr(member, _MARK))
-        return {name: getattr(member, _MARK) for name, member in found}
+        return dict(_operations_of(type(self)))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
 
     def all_properties(self) -> tuple[Property, ...]:
         """Return every promise: the listed, the methods, and those that every system makes."""
@@ -278,6 +278,12 @@ class System:
     def sentence(self, fault: Fault) -> str:
         """Word a fault for a report. Raises InputError for a kind that neither wavetank nor the system has."""
         return kind_of(fault, {} if fault.kind in FAULT_KINDS else self.declared_troubles()).worded(fault)
+
+
+@functools.cache
+def _operations_of(system: type[System]) -> dict[str, OperationType]:
+    found = inspect.getmembers(system, lambda member: hasattr(member, _MARK))
+    return {name: getattr(member, _MARK) for name, member in found}
 
 
 RESERVED_NAMES = ("user", "observer")

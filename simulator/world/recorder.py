@@ -65,4 +65,4 @@ class Recorder:
     def sent(self, source: str, destination: str, nth: int, late_s: float) -> None:
         """Write down that a message was late."""
         if late_s:
-            self.steps[-1].append(Hold(source, destination, nth, round(late_s, 9)))
+            self.steps[-1].append(Hold(source, destination, nth, late_s))

@@ -37,7 +37,7 @@ RUNS_PER_SEARCH = 200
 
 @attrs.frozen
 class Budget:
-    """How much a campaign may spend: runs (None: until the time is up), steps per run, real seconds in all and to shrink."""
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink."""
 
     runs: int | None = RUNS_DEFAULT
     steps: int = STEPS_DEFAULT

@@ -18,9 +18,13 @@ __all__ = ["LATENCY"]
 
 ACKNOWLEDGED_WITHIN_S = 0.5
 ACKNOWLEDGED_WITHIN_LATENCIES = 100
-ANSWERED_WITHIN_S = 1.0
+ANSWERED_WITHIN_S = 1.5
 ANSWERED_WITHIN_LATENCIES = 200
-"""Of the nominal latency. In bad weather a message takes three times as long on average, and there are dozens."""
+"""Of the nominal latency. In bad weather a message takes three times as long on average, and there are dozens.
+
+Of these dozens one in sixteen is late by up to 0.1 s, whatever is nominal. That adds up to 0.6 s once in some ten
+thousand runs; the language model alone takes 0.5 s.
+"""
 DELAYING = ("cancel", "leave", "log_out", "stall")
 
 

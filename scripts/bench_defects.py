@@ -14,6 +14,8 @@ from models.defects import DEFECTS, Defect
 from models.system import system
 from scripts.bench_command import run_command
 from simulator.campaign import Budget, Campaign
+from simulator.candidates import count_deviations
+from simulator.deviation import Delay, Hold
 from simulator.errors import InputError
 from simulator.plan import Plan, Strike
 from simulator.trace import Trace, write_trace
@@ -92,6 +94,8 @@ def needs(plan: Plan) -> str:
         (plan.setting.users > 1, f"{plan.setting.users} users"),
         (faults, f"{faults} fault{'s' if faults > 1 else ''}"),
         (any(step.weather for step in plan.steps), "weather"),
+        (held := count_deviations(plan, Hold), f"{held} held message{'s' if held > 1 else ''}"),
+        (delayed := count_deviations(plan, Delay), f"{delayed} delayed task{'s' if delayed > 1 else ''}"),
     )
     return ", ".join(words for is_needed, words in found if is_needed) or "nothing more"
 

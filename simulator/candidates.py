@@ -188,8 +188,6 @@ def rounder_holds(plan: Plan, index: int) -> Iterator[Plan]:
                 yield _with_step(plan, index, msgspec.structs.replace(step, deviations=deviations))
 
 
-
-
 def joined_delays(plan: Plan, index: int) -> Iterator[Plan]:
     """Make one of two deviations: a task waits at once for what the other waits for, or a little more or less long."""
     step = plan.steps[index]

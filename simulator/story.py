@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+from simulator.deviation import Delay, Deviation, Hold
 from simulator.plan import Do, Plan, Step, Strike
 from simulator.system import OperationType, System, user_name
 
 __all__ = ["tell"]
+
+INDENT = " " * 17
 
 
 def tell(system: System, plan: Plan) -> tuple[str, ...]:
@@ -33,4 +36,23 @@ def _sentence(system: System, operations: Mapping[str, OperationType], step: Ste
 
 
 def _weather(step: Step) -> str:
-    return f", in weather {step.weather}" if step.weather else ""
+    if step.weather:
+        return f", in weather {step.weather}"
+    return "".join(f",\n{INDENT}provided that {_worded(each)}" for each in step.deviations)
+
+
+def _worded(deviation: Deviation) -> str:
+    match deviation:
+        case Hold(source, destination, nth, for_s, what):
+            quoted = f" ({what})" if what else ""
+            return f"the {_ordinal(nth)} message from {source} to {destination}{quoted} is {for_s:.6g} s late"
+        case Delay(task, nth, until, until_nth, what, until_what):
+            return (
+                f"task {task} ({what}) waits with its {_ordinal(nth)} turn for the {_ordinal(until_nth)} turn of "
+                f"{until} ({until_what})"
+            )
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

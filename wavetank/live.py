@@ -41,7 +41,7 @@ def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> i
 
 
 def _warn_of_weather(plan: Plan) -> None:
-    stormy = [str(number) for number, step in enumerate(plan.steps, 1) if step.weather]
+    stormy = [str(number) for number, step in enumerate(plan.steps, 1) if step.weather or step.deviations]
     if stormy:
         click.echo(f"the weather of step {', '.join(stormy)} (order of tasks, jitter) is not repeated live")
 

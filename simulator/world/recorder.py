@@ -10,6 +10,8 @@ from simulator.deviation import Delay, Deviation, Hold
 
 __all__ = ["Recorder"]
 
+EXCERPT_MAX = 40
+
 
 @attrs.define(eq=False)
 class _Turn:
@@ -62,7 +64,16 @@ class Recorder:
         self._last_on[host] = turn
         del self._runnable_since[task]
 
-    def sent(self, source: str, destination: str, nth: int, late_s: float) -> None:
-        """Write down that a message was late."""
+    def sent(self, source: str, destination: str, nth: int, late_s: float, item: object) -> None:
+        """Write down that a message was late, and what is in it."""
         if late_s:
-            self.steps[-1].append(Hold(source, destination, nth, late_s))
+            self.steps[-1].append(Hold(source, destination, nth, late_s, _excerpt(item)))
+
+
+def _excerpt(item: object) -> str:
+    if item is None:
+        return "opens a connection"
+    if not isinstance(item, bytes):
+        return str(getattr(item, "value", ""))
+    text = " ".join(item.decode("ascii", "replace").split())
+    return text[:EXCERPT_MAX] if text.isprintable() and "\ufffd" not in text else f"{len(item)} bytes"

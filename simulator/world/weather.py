@@ -14,10 +14,11 @@ from simulator.world.recorder import Recorder
 
 __all__ = ["Weather"]
 
-JITTERS = ((0.0, 0), (4.0, 16), (4.0, 16), (1.0, 4))
-"""How late messages are in weathers of several kinds: by up to so many nominal latencies, but one in so many more."""
-JITTER_RARE_S = 0.1
-"""Less than any time-out of a system worth testing: what breaks things for longer is a fault, and a step."""
+JITTERS = ((0.0, 0, 0.0), (4.0, 16, 0.1), (4.0, 16, 0.1), (4.0, 4, 0.01))
+"""How late messages are in storms of several kinds: up to so many nominal latencies, but one in so many up to so long.
+
+Never longer than any time-out of a system worth testing: what breaks things for longer is a fault, and a step.
+"""
 CALM_ORDER_ONE_IN = 6
 """So many storms leave the order of tasks alone and only make messages late."""
 _MASK = (1 << 64) - 1
@@ -42,11 +43,11 @@ class Weather:
         self._explorer: Explorer | None = None
         self._holds: dict[tuple[str, str, int], float] = {}
         self._sent: Counter[tuple[str, str]] = Counter()
-        self._latencies = self._rare_one_in = 0.0
+        self._latencies, self._rare_one_in, self._rare_s = 0.0, 0, 0.0
         if seed:
             chance = random.Random(seed)
             self._random = chance.random
-            self._latencies, self._rare_one_in = chance.choice(JITTERS)
+            self._latencies, self._rare_one_in, self._rare_s = chance.choice(JITTERS)
             if not self._rare_one_in or chance.random() * CALM_ORDER_ONE_IN >= 1:
                 self._explorer = chance.choice(PORTFOLIO)(chance)
         else:
@@ -85,8 +86,8 @@ class Weather:
 
     # The lateness of messages
 
-    def late_s(self, source: str, destination: str, nominal_s: float) -> float:
-        """Return by how much the next message from one host to another is late."""
+    def late_s(self, source: str, destination: str, nominal_s: float, item: object = None) -> float:
+        """Return by how much the next message from one host to another is late; `item` is what is in it."""
         if self._rare_one_in:
             late_s = self.jitter_s(nominal_s)
         elif self._holds or self.recorder is not None:
@@ -98,12 +99,12 @@ class Weather:
             self._sent[link] = nth = self._sent[link] + 1
             late_s += self._holds.get((source, destination, nth), 0.0)
             if self.recorder is not None:
-                self.recorder.sent(source, destination, nth, late_s)
+                self.recorder.sent(source, destination, nth, late_s, item)
         return late_s
 
     def jitter_s(self, nominal_s: float) -> float:
         """Return by how much a storm makes the next message late: usually a few nominal latencies, rarely much more."""
         drawn = self._random()
         if int(drawn * 1_000_003) % self._rare_one_in == 0:
-            return drawn * JITTER_RARE_S
+            return drawn * self._rare_s
         return drawn * self._latencies * nominal_s

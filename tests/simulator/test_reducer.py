@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import attrs
 import hypothesis
+import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from simulator.deviation import Delay, Hold
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
 from simulator.reducer import Reducer, Reduction
@@ -248,3 +250,75 @@ def test_a_pause_is_not_shortened_to_a_matter_of_milliseconds() -> None:
 
     shrunk = reduce(plan, fails).plan
     assert shrunk.steps[0].after_s == 0.2, "0.05 would do at this latency, and not at five times of it"
+
+
+HOLDS = tuple(Hold("a", "b", nth, 0.0123) for nth in range(1, 200))
+DELAYS = tuple(Delay("a 0.1", nth, "a 0.2", nth) for nth in range(1, 200))
+
+
+def spelled(plan: Plan) -> Plan:
+    """As if every storm were two hundred late messages and two hundred waits."""
+    steps = (
+        msgspec.structs.replace(step, weather=0, deviations=HOLDS + DELAYS) if step.weather else step
+        for step in plan.steps
+    )
+    return Plan(plan.setting, tuple(steps))
+
+
+def reduce_spelled(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    return Reducer(fails, budget_s=PLENTY_S, spell_out=spelled).reduce(plan).plan
+
+
+def whatever_time(deviation: Hold | Delay) -> Hold | Delay:
+    return msgspec.structs.replace(deviation, for_s=0.0) if isinstance(deviation, Hold) else deviation
+
+
+def deviations(plan: Plan) -> set[Hold | Delay]:
+    return {whatever_time(each) for step in plan.steps for each in step.deviations}
+
+
+@pytest.mark.parametrize("needed", [{HOLDS[7]}, {DELAYS[150]}, {HOLDS[0], DELAYS[3]}, {DELAYS[20], DELAYS[160]}])
+def test_a_storm_becomes_the_deviations_that_matter(needed: set[Hold | Delay]) -> None:
+    """One of four hundred is the cause, and the reader wants to know which."""
+    exact = set(map(whatever_time, needed))
+
+    def fails(plan: Plan) -> bool:
+        return "a" in names(plan) and (any(step.weather for step in plan.steps) or exact <= deviations(plan))
+
+    reduced = reduce_spelled(Plan(STORM, (*NOISE, do("a"))), fails)
+    assert names(reduced) == ["a"]
+    assert deviations(reduced) == exact
+    held_s = {each.for_s for step in reduced.steps for each in step.deviations if isinstance(each, Hold)}
+    assert held_s <= {0.001, 0.02}
+
+
+def test_a_storm_of_which_too_much_matters_keeps_its_number() -> None:
+    """Hundreds of deviations are no story."""
+
+    def fails(plan: Plan) -> bool:
+        return any(step.weather for step in plan.steps) or len(deviations(plan)) > 20
+
+    reduced = reduce_spelled(Plan(STORM, (do("a"),)), fails)
+    assert [(step.weather, step.deviations) for step in reduced.steps] == [(9, ())]
+
+
+def test_a_late_message_is_preferred_to_a_delayed_task() -> None:
+    """A proxy can hold a message of a real service; nobody can hold one of its tasks."""
+
+    def fails(plan: Plan) -> bool:
+        return any(step.weather for step in plan.steps) or bool(deviations(plan))
+
+    (step,) = reduce_spelled(Plan(STORM, (do("a"),)), fails).steps
+    assert [type(each) for each in step.deviations] == [Hold]
+
+
+def test_two_delays_of_which_one_leads_to_the_other_become_one() -> None:
+    """The task between them only passed the time."""
+    through = (Delay("a 0.1", 5, "a 0.2", 6), Delay("a 0.2", 6, "a 0.3", 2))
+    at_once = Delay("a 0.1", 5, "a 0.3", 2)
+    plan = Plan(Setting(), (Step(Do("a", 0), 0.0, 0, through),))
+
+    def fails(plan: Plan) -> bool:
+        return set(through) <= deviations(plan) or at_once in deviations(plan)
+
+    assert deviations(reduce_spelled(plan, fails)) == {at_once}

@@ -26,5 +26,11 @@ class Explorer(Protocol):
         """
 
 
-PORTFOLIO: tuple[Callable[[random.Random], Explorer], ...] = (UniformPicks, Priorities, Bursts, Rounds, Delays)
-"""What a storm draws its explorer from."""
+PORTFOLIO: tuple[Callable[[random.Random], Explorer], ...] = (
+    *(UniformPicks, UniformPicks),
+    *(Priorities, Priorities),
+    Bursts,
+    Rounds,
+    Delays,
+)
+"""What a storm draws its explorer from. Shallow races are found by uniform picks, starvation by priorities."""

@@ -7,8 +7,8 @@ import trio
 
 __all__ = ["Bursts"]
 
-TURNS_LOG2_MAX = (2.0, 4.0, 6.0)
-"""The longest burst of weathers of three sizes: 4, 16 or 64 turns. Short and long ones are equally likely."""
+TURNS_LOG2_MAX = (2.0, 4.0, 8.0)
+"""The longest burst of weathers of three sizes: 4, 16 or 256 turns. Short and long ones are equally likely."""
 
 
 class Bursts:

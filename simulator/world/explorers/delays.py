@@ -12,7 +12,7 @@ import trio
 __all__ = ["Delays"]
 
 DELAYS_MAX = (1, 2, 5)
-ONE_IN = (2, 8, 32)
+ONE_IN = (2, 4, 16)
 """How rare a delay is among the choices, in weathers of three sizes."""
 TURNS_LOG2_MAX = 6.0
 

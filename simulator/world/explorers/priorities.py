@@ -12,7 +12,7 @@ import trio
 
 __all__ = ["Priorities"]
 
-CHANGES_PER_TASK = (0.0, 0.3, 0.8)
+CHANGES_PER_TASK = (0.0, 0.1, 0.5)
 """How likely a task is to have a change point, in weathers of three sizes."""
 
 TURN_LOG2_MAX = 5.0

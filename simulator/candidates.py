@@ -5,7 +5,7 @@ from itertools import permutations
 
 import msgspec
 
-from simulator.deviation import Delay, Hold
+from simulator.deviation import Delay, Deviation, Hold
 from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
 
@@ -13,6 +13,7 @@ __all__ = [
     "calm",
     "calmer",
     "count_deviations",
+    "fewer_holds",
     "fewer_users",
     "joined_delays",
     "merged_users",
@@ -162,18 +163,38 @@ def count_deviations(plan: Plan, *kinds: type[Hold] | type[Delay]) -> int:
 
 def without_deviations(plan: Plan, kind: type[Hold] | type[Delay], start: int, end: int) -> Iterator[Plan]:
     """Leave out a run of the deviations of one kind, counted over all steps."""
+    yield _with_deviations(plan, kind, dict.fromkeys(range(start, end)))
+
+
+def fewer_holds(plan: Plan, start: int, end: int) -> Iterator[Plan]:
+    """Leave out a run of late messages; or let one of them, the last or the first, be late by what all of them were.
+
+    A chain of messages, each a little late, is late as a whole.
+    """
+    yield from without_deviations(plan, Hold, start, end)
+    if end - start > 1:
+        holds = [each for step in plan.steps for each in step.deviations if isinstance(each, Hold)]
+        late_s = sum(each.for_s for each in holds[start:end])
+        for kept in (end - 1, start):
+            merged = {kept: msgspec.structs.replace(holds[kept], for_s=late_s)}
+            yield _with_deviations(plan, Hold, dict.fromkeys(range(start, end)) | merged)
+
+
+def _with_deviations(plan: Plan, kind: type[Hold] | type[Delay], changed: Mapping[int, Hold | Delay | None]) -> Plan:
+    """Replace some of the deviations of one kind, by their number among all of the plan; None leaves one out."""
     number = 0
     steps = []
     for step in plan.steps:
         kept = []
         for each in step.deviations:
+            now: Deviation | None = each
             if isinstance(each, kind):
+                now = changed.get(number, each)
                 number += 1
-                if start < number <= end:
-                    continue
-            kept.append(each)
+            if now is not None:
+                kept.append(now)
         steps.append(msgspec.structs.replace(step, deviations=tuple(kept)) if step.deviations else step)
-    yield Plan(plan.setting, tuple(steps))
+    return Plan(plan.setting, tuple(steps))
 
 
 def rounder_holds(plan: Plan, index: int) -> Iterator[Plan]:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from math import inf
 
 import attrs
 import msgspec
@@ -10,6 +12,7 @@ from simulator.candidates import (
     calm,
     calmer,
     count_deviations,
+    fewer_holds,
     fewer_users,
     joined_delays,
     merged_users,
@@ -89,7 +92,7 @@ class Reducer:
         return Reduction(self.best, len(self._seen), time.perf_counter() - begun_s, complete)
 
     def _to_fixpoint(self) -> None:
-        before = None
+        before, spelled_out = None, inf
         while before != self.best:
             before = self.best
             for whole in (calm, plainer_settings):
@@ -99,39 +102,42 @@ class Reducer:
             self._try_first(fewer_users(self.best))
             for at_step in (calmer, plainer_kinds):
                 self._sweep(at_step)
-            self._deviate_instead()
+            self._fewer_deviations()
             self._margin = self._still_fails(slower(self.best))
             for at_step in (shorter_faults, shorter_pauses, rounder_holds):
                 self._sweep(at_step)
             self._margin = False
+            steps = len(self.best.steps)
+            if any(step.weather for step in self.best.steps) and len(before.steps) == steps < spelled_out:
+                spelled_out = steps
+                self._deviate_instead()
 
     def _deviate_instead(self) -> None:
         """Replace storms by the few deviations that matter, if few enough are left to be read."""
         stormy = self.best
-        if any(step.weather for step in stormy.steps):
-            self._try_first(iter((self._spell_out(stormy),)))
+        self._try_first(iter((self._spell_out(stormy),)))
         try:
-            for kind in (Delay, Hold):  # a held message is preferred: a proxy can hold one of a real service, too
-                self._try_first(without_deviations(self.best, kind, 0, count_deviations(self.best, kind)))
-            before = None
-            while before != self.best:
-                before = self.best
-                for kind in (Delay, Hold):
-                    self._thin_out(kind)
-                self._sweep(joined_delays)
+            self._fewer_deviations()
         finally:
             if count_deviations(self.best, Delay, Hold) > DEVIATIONS_MAX:
                 self.best = stormy
 
-    def _thin_out(self, kind: type[Hold] | type[Delay]) -> None:
+    def _fewer_deviations(self) -> None:
+        before = None
+        while before != self.best:
+            before = self.best
+            self._thin_out(Delay, partial(without_deviations, kind=Delay))
+            self._thin_out(Hold, fewer_holds)
+            self._sweep(joined_delays)
+
+    def _thin_out(self, kind: type[Hold] | type[Delay], without: Callable[..., Iterator[Plan]]) -> None:
         """Delete runs of deviations of one kind, long ones first."""
-        size = (count_deviations(self.best, kind) + 1) // 2
+        size = count_deviations(self.best, kind)
         while size:
             before = count_deviations(self.best, kind)
             for end in range(before, 0, -size):
-                self._try_first(without_deviations(self.best, kind, max(0, end - size), end))
-            if size > 1 or count_deviations(self.best, kind) == before:
-                size //= 2
+                self._try_first(without(self.best, start=max(0, end - size), end=end))
+            size = (size + 1) // 2 if size > 1 else int(count_deviations(self.best, kind) < before)
 
     def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
         for index in range(len(self.best.steps)):

@@ -42,7 +42,7 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
         f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
     )
     if campaign.failure is not None and trace is not None:
-        _print_failure(campaign.failure, trace)
+        _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -90,11 +90,12 @@ def _print_doubts(campaign: Campaign) -> None:
         click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
 
 
-def _print_failure(failure: Failure, trace: Trace) -> None:
+def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> None:
     click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
     click.echo(f"evidence: {failure.violation.evidence}")
     reduction = failure.reduction
-    rest = "" if reduction.complete else "; time ran out before nothing more could be removed"
+    why = "interrupted" if is_interrupted else "time ran out"
+    rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
     setting = failure.plan.setting
     click.echo(
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "

@@ -21,8 +21,8 @@ EPILOG = """
 \b
 Exit codes, the same for every command:
   0    all properties hold
-  1    a property is violated, or a "sometimes" was never reached
-  2    could not run, or nothing ran
+  1    a property is violated (also if interrupted after that), or a "sometimes" was never reached
+  2    could not run, or a property could not be judged in any run
   3    divergence: two runs of one plan differ (our own nondeterminism)
   130  interrupted
 

@@ -30,8 +30,8 @@ def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None) -> None:
-    """Print every property, the figures and, on a violation, its story and how to replay it."""
+def print_result(campaign: Campaign, trace: Trace | None, unsaved: str = "") -> None:
+    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is `unsaved`."""
     statistics = campaign.statistics
     click.echo()
     for each in campaign.properties:
@@ -43,6 +43,7 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
     )
     if campaign.failure is not None and trace is not None:
         _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
+        _print_replay(trace, unsaved)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -103,10 +104,17 @@ def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> N
     )
     for number, line in enumerate(trace.story, 1):
         click.echo(f"{number:3}. {line}")
+
+
+def _print_replay(trace: Trace, unsaved: str) -> None:
+    planted = "".join(f" --defect {name}" for name in trace.defects)
+    if unsaved:
+        click.echo(f"\nNOT saved: {unsaved} The same search finds it again:")
+        click.echo(f"  wavetank check {trace.system}{planted} --seed {trace.seed}")
+        return
     click.echo(f"\nsaved as {trace.id}, hash {trace.hash}. Replay it")
     click.echo(f"  in simulation:  wavetank replay {trace.id}")
     if trace.system == DEFAULT_SYSTEM:
-        planted = "".join(f" --defect {name}" for name in trace.defects)
         click.echo(f"  live:           wavetank staging up{planted}, then")
         click.echo(f"                  wavetank replay {trace.id} --target target.toml")
 

@@ -43,6 +43,7 @@ def up(defects: tuple[str, ...]) -> int:
     if TARGET.exists() and _is_up(defects):
         return 0
     LOG.parent.mkdir(exist_ok=True)
+    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     with LOG.open("wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects],
@@ -51,7 +52,6 @@ def up(defects: tuple[str, ...]) -> int:
             stderr=log,
             start_new_session=True,
         )
-    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     try:
         _wait_up(supervisor)
     except BaseException:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +163,27 @@ def test_what_cannot_start_says_so_in_one_sentence_and_leaves_nothing(tmp_path: 
         "wavetank: redis could not be started: redis-server is not installed. "
         "Install it with scripts/services, then try again."
     )
+    assert [path.name for path in tmp_path.iterdir()] == [".wavetank"]
+
+
+@pytest.mark.parametrize("made", ["wavetank-redis-*", "wavetank-agents-*", "wavetank-postgresql-*/fresh/PG_VERSION"])
+def test_who_is_interrupted_while_it_starts_leaves_nothing(tmp_path: Path, made: str) -> None:
+    """Whatever is made by then, run or not: directories, half a database."""
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)  # PostgreSQL runs as another user
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wavetank", "staging", "up"],
+            cwd=tmp_path,
+            env=environment(TMPDIR=temporary),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        wait_until(lambda: any(Path(temporary).glob(made)) or process.poll() is not None)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, err.splitlines()[-1]) == (130, "wavetank: interrupted.")
+        assert list(Path(temporary).iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == [".wavetank"]
 
 

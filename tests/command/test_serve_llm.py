@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command.stage import environment, listing, refused
-from wavetank.command import command
+from wavetank.commands import command
 
 KEY = "sk-only-for-tests"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "why?"}], "user": "alice"}

@@ -17,6 +17,7 @@ from simulator.fault import Fault
 from simulator.live.target import Control
 from simulator.plan import Plan, Step
 from simulator.trace import Trace, save_trace
+from tests.command.stage import refused
 from tests.live.stage import (
     CACHE,
     PATIENCE_S,
@@ -179,6 +180,15 @@ def test_what_cannot_start_says_so_in_one_sentence_and_leaves_nothing(tmp_path: 
         "Install it with scripts/services, then try again."
     )
     assert [path.name for path in tmp_path.iterdir()] == [".wavetank"]
+
+
+def test_a_directory_that_cannot_be_written_is_one_sentence() -> None:
+    """Before anything starts. Nobody can write to /proc, root neither."""
+    sentence = refused(Path("/proc"), "staging", "up")
+    assert sentence == (
+        "wavetank: a staging cannot be described here: [Errno 2] No such file or directory: '.wavetank'. "
+        "Run it in a directory that can be written."
+    )
 
 
 @pytest.mark.parametrize("made", ["wavetank-redis-*", "wavetank-agents-*", "wavetank-postgresql-*/fresh/PG_VERSION"])

@@ -135,7 +135,6 @@ class Campaign:
         self._on_run = on_run
         self._on_violation = on_violation
         self._on_reduce = on_reduce
-        self._first_failing: tuple[Plan, Result] | None = None
         self._last: tuple[Plan, Result] | None = None
 
     def run(self) -> "Campaign":
@@ -149,8 +148,8 @@ class Campaign:
                     self._search(begun_s)
                 finally:
                     self.statistics.search_s = time.perf_counter() - begun_s
-                if self._first_failing is not None:
-                    self.failure = self._shrunk(*self._first_failing)
+                if self.failure is not None:
+                    self._shrink(self.failure)
                 elif self._last is not None:
                     self._repeat(*self._last)
         except KeyboardInterrupt:
@@ -198,10 +197,11 @@ class Campaign:
         def on_run(plan: Plan, result: Result) -> None:
             self.statistics.add(plan, result)
             self.statistics.real_s = time.perf_counter() - begun_s
+            if result.violated:
+                self.failure = self._found(plan, result)
             self._on_run(self.statistics)
             self._interrupts.check()
             if result.violated:
-                self._first_failing = plan, result
                 raise _Stop
             self._last = plan, result
             if self._over():
@@ -246,12 +246,15 @@ class Campaign:
         if again.history.hash != result.history.hash:
             raise DivergenceError(first_difference(result, again))
 
-    def _shrunk(self, plan: Plan, result: Result) -> Failure:
+    def _found(self, plan: Plan, result: Result) -> Failure:
+        """Return a failure as the search has found it: whatever comes next, an interrupt too, it is not lost."""
         name = result.violated[0]
         broken = next(each for each in self.properties if each.name == name)
-        violation = _violation(result, name)
-        self._on_violation(broken, violation, plan)
-        self._repeat(plan, result)
+        return Failure(broken, _violation(result, name), plan, Reduction(plan, 0, 0.0, complete=False), result)
+
+    def _shrink(self, found: Failure) -> None:
+        """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
+        broken, violation = found.broken, found.violation
 
         def fails(candidate: Plan) -> bool:
             self._interrupts.check()
@@ -259,26 +262,29 @@ class Campaign:
                 candidate_result = simulate(self.system, candidate, (broken,))
             except WavetankError:
                 return False
-            found = candidate_result.verdicts[name].violation
-            return found is not None and found.site == violation.site
+            again = candidate_result.verdicts[broken.name].violation
+            return again is not None and again.site == violation.site
 
         def simplify(smaller: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
             return simplify_arguments(self.system, smaller, still_fails)
 
-        reducer = Reducer(
-            fails,
-            budget_s=self.budget.shrink_s,
-            spell_out=lambda stormy: spelled_out(self.system, stormy),
-            simplify=simplify,
-            on_progress=self._on_reduce,
-        )
-        try:
-            reduction = reducer.reduce(plan)
-        except KeyboardInterrupt:  # what was reached by now is still the user's failure, and is saved
-            self.interrupted = True
-            reduction = Reduction(reducer.best, 0, 0.0, complete=False)
-        final = simulate(self.system, reduction.plan, self.properties)
-        return Failure(broken, _violation(final, name), plan, reduction, final)
+        with self._interrupts.deferred():
+            self._on_violation(broken, violation, found.plan)
+            self._repeat(found.plan, found.result)
+            reducer = Reducer(
+                fails,
+                budget_s=self.budget.shrink_s,
+                spell_out=lambda stormy: spelled_out(self.system, stormy),
+                simplify=simplify,
+                on_progress=self._on_reduce,
+            )
+            try:
+                reduction = reducer.reduce(found.plan)
+            except KeyboardInterrupt:
+                self.interrupted = True
+                reduction = reducer.so_far()
+            final = simulate(self.system, reduction.plan, self.properties)
+        self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
 
 
 def _violation(result: Result, name: str) -> Violation:

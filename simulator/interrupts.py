@@ -2,10 +2,15 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
 __all__ = ["Interrupts", "is_ours"]
+
+IMPATIENT = 3
+"""So many interrupts are more than a wish to end in order: the last of them is raised in any case."""
 
 
 class Interrupts:
@@ -16,8 +21,9 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._came = 0
         self._is_installed = False
+        self.is_deferring = False
 
     def __enter__(self) -> Self:
         is_main = threading.current_thread() is threading.main_thread()
@@ -32,8 +38,18 @@ class Interrupts:
 
     def note(self, _number: int, _frame: FrameType | None) -> None:
         """Remember an interrupt and raise it (a signal handler)."""
-        self._came = True
-        raise KeyboardInterrupt
+        self._came += 1
+        if not self.is_deferring or self._came >= IMPATIENT:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only remember interrupts meanwhile: what is done here takes a moment, and must not be lost."""
+        self.is_deferring = True
+        try:
+            yield
+        finally:
+            self.is_deferring = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if an interrupt has come."""
@@ -43,4 +59,5 @@ class Interrupts:
 
 def is_ours(handler: object) -> bool:
     """Say whether a signal handler is Python's own, or one that remembers: one that a world may stand in for."""
-    return handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), Interrupts)
+    owner = getattr(handler, "__self__", None)
+    return handler is signal.default_int_handler or (isinstance(owner, Interrupts) and not owner.is_deferring)

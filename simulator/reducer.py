@@ -72,7 +72,8 @@ class Reducer:
         self._fails = fails
         self._spell_out = spell_out
         self._simplify = simplify
-        self._deadline_s = time.perf_counter() + budget_s
+        self._begun_s = time.perf_counter()
+        self._deadline_s = self._begun_s + budget_s
         self._on_progress = on_progress
         self._seen: dict[bytes, bool] = {}
         self._margin = False  # whether what is tried now must also fail on a slower network
@@ -80,16 +81,18 @@ class Reducer:
 
     def reduce(self, plan: Plan) -> Reduction:
         """Return the smallest plan found within the budget; the given one must fail."""
-        begun_s = time.perf_counter()
         self.best = plan
-        complete = True
         try:
             self._to_fixpoint()
             self.best = self._simplify(self.best, self._still_fails)
             self._to_fixpoint()
         except _OutOfTimeError:
-            complete = False
-        return Reduction(self.best, len(self._seen), time.perf_counter() - begun_s, complete)
+            return self.so_far()
+        return attrs.evolve(self.so_far(), complete=True)
+
+    def so_far(self) -> Reduction:
+        """Return what is reached by now."""
+        return Reduction(self.best, len(self._seen), time.perf_counter() - self._begun_s, complete=False)
 
     def _to_fixpoint(self) -> None:
         before, spelled_out = None, inf

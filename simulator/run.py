@@ -118,7 +118,9 @@ class Run:
         """Begin what the step says, without letting time pass."""
         self.steps.append(step)
         if isinstance(step.action, Do):
-            self._invoke(self.declared(step.action.operation), self.users[step.action.user], step.action.arguments)
+            declared = self.declared(step.action.operation)
+            declared.check_arguments(step.action.arguments)
+            self._invoke(declared, self.users[step.action.user], step.action.arguments)
         elif isinstance(step.action, Strike):
             self._strike(step.action.fault)
 

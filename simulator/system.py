@@ -104,6 +104,22 @@ class OperationType:
     when: Callable[[User], bool] | None
     sentence: str
     weight: int
+    takes: inspect.Signature
+    """What the method takes besides itself and the user."""
+
+    def check_arguments(self, arguments: Mapping[str, Value]) -> None:
+        """Raise InputError for arguments that the method does not take: a plan that an older system has made."""
+        try:
+            self.takes.bind(**arguments)
+        except TypeError as error:
+            raise InputError(
+                f"operation {self.name!r} cannot be done with arguments={', '.join(arguments) or 'none'}: {error}; it "
+                f"takes {', '.join(self.takes.parameters) or 'none'}. The system has changed since the plan was made."
+            ) from error
+
+
+def _is_async(method: object) -> bool:
+    return inspect.iscoroutinefunction(method)
 
 
 def operation(
@@ -126,6 +142,8 @@ def operation(
         words = sentence or " ".join(
             ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
         )
+        if not _is_async(method):
+            raise InputError(f"operation {name!r} must be async: write async def {name}(self, user, ...).")
         for argument, strategy in arguments.items():
             if not callable(getattr(strategy, "filter", None)):
                 raise InputError(
@@ -137,7 +155,9 @@ def operation(
         for _text, field, _spec, _conversion in Formatter().parse(words):
             if field is not None and field not in ("user", *arguments):
                 raise InputError(f"the sentence of operation {name!r} names {{{field}}}, which it does not have.")
-        setattr(method, _MARK, OperationType(name, arguments, when, words, weight))
+        signature = inspect.signature(method)
+        takes = signature.replace(parameters=list(signature.parameters.values())[2:])
+        setattr(method, _MARK, OperationType(name, arguments, when, words, weight, takes))
         return method
 
     return mark
@@ -172,7 +192,7 @@ class System:
 
     def hosts(self) -> Iterable[Host]:
         """Yield the system's hosts. Called once per run; make fresh services here."""
-        raise NotImplementedError
+        raise InputError(f"{type(self).__name__} does not define hosts(). Yield a Host for each program of the system.")
 
     async def settle(self, user: User) -> None:
         """Do, for a user, what is needed after heal for everything to finish: reconnect, say."""

@@ -1,16 +1,15 @@
 """Traces: the file that keeps a failure, complete enough that anyone can run it again."""
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from simulator.errors import EnvironmentFailedError, InputError
+from simulator.errors import InputError
 from simulator.history import Event, Value
 from simulator.plan import Plan
+from simulator.whole_file import write_whole
 
 __all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace", "write_trace"]
 
@@ -80,17 +79,7 @@ def write_trace(trace: Trace, path: Path) -> Path:
     body = msgspec.to_builtins(trace)
     body["checksum"] = _checksum(body)
     text = msgspec.json.format(msgspec.json.encode(body), indent=1)
-    part = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the place may be such that not even this can be tried
-            part.unlink()
-        raise EnvironmentFailedError(
-            f"the trace could not be saved: {error}. path={path}. Make room, or run elsewhere."
-        ) from error
+    write_whole(path, text, "the trace")
     return path
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
-from simulator.errors import DivergenceError, EnvironmentFailedError
+from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
 from simulator.story import tell
 from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
+from simulator.whole_file import write_whole
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
 from wavetank.progress import Progress
@@ -57,6 +58,8 @@ def check(
     A violation is shrunk to its few causes, saved under .wavetank/failures/, and told step by step.
     """
     under_test = load_system(system).with_defects(defects)
+    if json_file is not None and json_file == junit_file:
+        raise InputError(f"--json and --junit name the same file {json_file}, and one would replace the other.")
     for file in (json_file, junit_file):
         _check_writable(file)
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
@@ -72,22 +75,37 @@ def check(
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
-    trace = None
+    trace, unsaved = None, ""
     if campaign.failure is not None:
         trace = trace_of(system, defects, campaign, campaign.failure)
-        _save(trace)
-    report.print_result(campaign, trace)
+        unsaved = _save(trace)
+    report.print_result(campaign, trace, unsaved)
+    written = []
     if json_file is not None:
-        json_file.write_bytes(report.as_json(system, campaign, trace))
+        written.append(_write(json_file, report.as_json(system, campaign, trace)))
     if junit_file is not None:
-        junit_file.write_text(report.as_junit(system, campaign, trace), encoding="utf-8")
-    return campaign.exit_code
+        written.append(_write(junit_file, report.as_junit(system, campaign, trace).encode()))
+    return campaign.exit_code or (0 if all(written) else 2)
+
+
+def _write(file: Path, data: bytes) -> bool:
+    """Write a result, and say whether it is there: one that cannot be written must not hide what it says."""
+    try:
+        write_whole(file, data, "the result")
+    except EnvironmentFailedError as error:
+        click.echo(f"wavetank: {error}", err=True)
+        return False
+    return True
 
 
 def _check_writable(file: Path | None) -> None:
     """Find out before the search, not after it, that its result could not be written."""
-    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise EnvironmentFailedError(f"{file} cannot be written: no writable directory {file.parent}. Make it first.")
+    if file is not None and not file.parent.is_dir():
+        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {file.parent}. Make it first.")
+    if file is not None and not os.access(file.parent, os.W_OK):
+        raise EnvironmentFailedError(
+            f"{file} cannot be written: the directory {file.parent.resolve()} is read-only. Name another one."
+        )
 
 
 def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:
@@ -105,13 +123,14 @@ def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure:
     )
 
 
-def _save(trace: Trace) -> None:
+def _save(trace: Trace) -> str:
+    """Save and confirm a trace. Returns why it could not be saved, or nothing."""
     try:
         path = save_trace(trace)
     except EnvironmentFailedError as error:
-        click.echo(f"wavetank: {error}", err=True)  # the story is still told below, and the seed finds it again
-    else:
-        _confirm(path)
+        return str(error)
+    _confirm(path)
+    return ""
 
 
 def _confirm(path: Path) -> None:

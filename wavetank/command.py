@@ -1,85 +1,53 @@
-"""The `wavetank` command: its sub-commands, and what every one of them does with errors and interrupts."""
+"""The `wavetank` command, up to where its sub-commands are imported: that takes a second, and can be interrupted."""
 
+import contextlib
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
 
-import click
-
-from simulator.errors import WavetankError
-from wavetank.check import check
-from wavetank.defects import defects
-from wavetank.replay import replay
-from wavetank.serve import serve
-from wavetank.serve_llm import serve_llm
-from wavetank.staging import staging
-
-__all__ = ["main"]
-
-EPILOG = """
-\b
-Exit codes, the same for every command:
-  0    all properties hold
-  1    a property is violated, or a "sometimes" was never reached
-  2    could not run, or nothing ran
-  3    divergence: two runs of one plan differ (our own nondeterminism)
-  130  interrupted
-
-\b
-Examples:
-  wavetank check                              the built-in chat platform
-  wavetank check --defect cache-without-user  the same with a planted bug
-  wavetank check my_system:system --runs 500  your own system
-  wavetank replay isolation-3f9a2c01          a saved failure, in simulation
-"""
-
-
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="wavetank")
-def command() -> None:
-    """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
-
-
-for sub_command in (check, replay, defects, serve, serve_llm, staging):
-    command.add_command(sub_command)
+__all__ = ["complain", "main"]
 
 
 def main() -> NoReturn:
-    """Run the command. One clear sentence and exit code 2 for whatever is the user's or the environment's fault."""
+    """Run the command. Returns never; what its exit codes mean is in its help."""
     # Hypothesis would leave its tables of Unicode in the working directory. A place that cannot be stops it.
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
     try:
-        code = command(standalone_mode=False)
-    except WavetankError as error:
-        _complain(str(error), error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted.", 130)
-    except SystemExit:
-        # Click ends so when whoever read our output has gone, with exit code 1, which means something else here.
-        sys.exit(2)
+        os.getcwd()  # which Hypothesis asks for when it is imported
     except OSError as error:
-        _drop_output()
-        _complain(f"{error}. Nothing that was saved before is lost.", 2)
-    except BaseException:
-        # A bug of ours, or of the system's own code outside a run. Python's own exit code would be 1, which
-        # means here that a property is violated.
-        traceback.print_exc()
-        _complain("this should not have happened; the lines above say where.", 2)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _drop_output() -> None:
-    """Give up what standard output did not take: Python would try it again at exit, and end with 120."""
+        complain(f"there is no working directory any more: {error}. Change to one that exists.", 2)
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with _ended_by_interrupts():
+            from wavetank.commands import run
+    except Exception:
+        traceback.print_exc()
+        complain("wavetank is not installed as it should be; the lines above say what is amiss. Install it again.", 2)
+    run()
 
 
-def _complain(message: str, code: int) -> NoReturn:
+def complain(message: str, code: int) -> NoReturn:
+    """Say on standard error what is wrong, and end with this exit code."""
     print(f"wavetank: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _ended_by_interrupts() -> Iterator[None]:
+    """End at once when interrupted. A KeyboardInterrupt could be made another error by a class that is being made."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, b"wavetank: interrupted.\n")
+    os._exit(130)

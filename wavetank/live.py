@@ -28,6 +28,7 @@ def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> i
         return 2
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
     click.echo(f"target {target_file}{planted}")
+    _warn_of_defects(saved, target)
     _warn_of_weather(saved.plan)
     verdicts = []
     for number in range(1, runs + 1):
@@ -38,6 +39,20 @@ def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> i
             f"run {number} of {runs}: {_word(verdict)}  ({'; '.join([f'{result.simulated_s:.1f} s', *result.strayed])})"
         )
     return _conclude(saved, verdicts)
+
+
+def _warn_of_defects(saved: Trace, target: Target) -> None:
+    """Say that a platform without the trace's defects is another one: "not reproduced" would read as "mended"."""
+    absent = [each for each in saved.defects if each not in target.defects]
+    if absent:
+        options = " ".join(f"--defect {each}" for each in saved.defects)
+        click.echo(
+            f"the trace was saved with {', '.join(absent)}, which this target does not have: "
+            f"not to reproduce it says nothing (wavetank staging up {options})"
+        )
+    added = [each for each in target.defects if each not in saved.defects]
+    if added:
+        click.echo(f"the target has {', '.join(added)}, without which the trace was saved: it may fail by that")
 
 
 def _warn_of_weather(plan: Plan) -> None:

@@ -30,8 +30,8 @@ def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None) -> None:
-    """Print every property, the figures and, on a violation, its story and how to replay it."""
+def print_result(campaign: Campaign, trace: Trace | None, unsaved: str = "") -> None:
+    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is `unsaved`."""
     statistics = campaign.statistics
     click.echo()
     for each in campaign.properties:
@@ -42,7 +42,8 @@ def print_result(campaign: Campaign, trace: Trace | None) -> None:
         f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
     )
     if campaign.failure is not None and trace is not None:
-        _print_failure(campaign.failure, trace)
+        _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
+        _print_replay(trace, unsaved)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -90,11 +91,12 @@ def _print_doubts(campaign: Campaign) -> None:
         click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
 
 
-def _print_failure(failure: Failure, trace: Trace) -> None:
+def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> None:
     click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
     click.echo(f"evidence: {failure.violation.evidence}")
     reduction = failure.reduction
-    rest = "" if reduction.complete else "; time ran out before nothing more could be removed"
+    why = "interrupted" if is_interrupted else "time ran out"
+    rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
     setting = failure.plan.setting
     click.echo(
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
@@ -102,10 +104,17 @@ def _print_failure(failure: Failure, trace: Trace) -> None:
     )
     for number, line in enumerate(trace.story, 1):
         click.echo(f"{number:3}. {line}")
+
+
+def _print_replay(trace: Trace, unsaved: str) -> None:
+    planted = "".join(f" --defect {name}" for name in trace.defects)
+    if unsaved:
+        click.echo(f"\nNOT saved: {unsaved} The same search finds it again:")
+        click.echo(f"  wavetank check {trace.system}{planted} --seed {trace.seed}")
+        return
     click.echo(f"\nsaved as {trace.id}, hash {trace.hash}. Replay it")
     click.echo(f"  in simulation:  wavetank replay {trace.id}")
     if trace.system == DEFAULT_SYSTEM:
-        planted = "".join(f" --defect {name}" for name in trace.defects)
         click.echo(f"  live:           wavetank staging up{planted}, then")
         click.echo(f"                  wavetank replay {trace.id} --target target.toml")
 

@@ -22,7 +22,8 @@ from models.secret import DEMO_SECRET
 from models.wire import WireDatabase
 from simulator.errors import EnvironmentFailedError, InputError
 from wavetank.arguments import defect_option
-from wavetank.ungrouped import leaves, ungrouped
+from wavetank.listening import cannot_listen
+from wavetank.ungrouped import ungrouped
 
 __all__ = ["serve"]
 
@@ -167,10 +168,7 @@ async def _serve(config: PlatformConfig, opened: Opened, roles: tuple[str, ...])
         try:
             port = await nursery.start(run)
         except* OSError as errors:
-            raise EnvironmentFailedError(
-                f"cannot listen on {config.listen_host}:{config.listen_port}: {next(leaves(errors))}. "
-                "End what listens there, or choose another --host or --port."
-            ) from errors
+            raise cannot_listen(config.listen_host, config.listen_port, errors) from errors
         if "gateway" in roles:
             log.info("listening", host=config.listen_host, port=port)
         else:

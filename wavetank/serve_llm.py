@@ -6,10 +6,11 @@ import click
 import structlog
 import trio
 
-from simulator.errors import EnvironmentFailedError, InputError
+from simulator.errors import InputError
 from simulator.services.llm import SimulatedLLM
 from wavetank.arguments import SECONDS
-from wavetank.ungrouped import leaves, ungrouped
+from wavetank.listening import cannot_listen
+from wavetank.ungrouped import ungrouped
 
 __all__ = ["serve_llm"]
 
@@ -65,10 +66,7 @@ async def _serve(service: SimulatedLLM, host: str) -> None:
         try:
             await nursery.start(lambda task_status: service.main(task_status=task_status))
         except* OSError as errors:
-            raise EnvironmentFailedError(
-                f"cannot listen on {host}:{service.port}: {next(leaves(errors))}. "
-                "End what listens there, or choose another --host or --port."
-            ) from errors
+            raise cannot_listen(host, service.port, errors) from errors
         structlog.get_logger().info("listening", host=host, port=service.port)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def up(defects: tuple[str, ...]) -> int:
     chat.with_defects(defects)
     if TARGET.exists() and _is_up(defects):
         return 0
-    LOG.parent.mkdir(exist_ok=True)
+    _check_writable()
+    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     with LOG.open("wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects],
@@ -51,7 +53,6 @@ def up(defects: tuple[str, ...]) -> int:
             stderr=log,
             start_new_session=True,
         )
-    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     try:
         _wait_up(supervisor)
     except BaseException:
@@ -93,6 +94,18 @@ def status() -> int:
         return 2
     _print_status(load_target(TARGET))
     return 0
+
+
+def _check_writable() -> None:
+    """Find out before anything starts that neither its log nor target.toml could be written."""
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        LOG.touch()
+        tempfile.TemporaryFile(dir=TARGET.parent).close()
+    except OSError as error:
+        raise EnvironmentFailedError(
+            f"a staging cannot be described here: {error}. Run it in a directory that can be written."
+        ) from error
 
 
 def _control(target: Target) -> Control:

@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -72,13 +72,13 @@ class Supervisor:
         self._told_to_end: dict[str, None] = {}
         self._in_use = trio.Lock()  # by the conversation that ordered the last `reset`, until it hangs up
 
-    async def run(self, target_file: Path) -> None:
-        """Start everything, write the target file, and serve orders until told to stop."""
+    async def run(self, target_file: Path, signals: AsyncIterator[int]) -> None:
+        """Start everything, write the target file, and serve orders until told to stop, by order or by signal."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._stop_on_signal, signals)
                 await self._start()
                 listeners = await self._nursery.start(self._listen)
-                await self._nursery.start(self._stop_on_signal)
                 write_target(target_file, self._target(listeners[0].socket.getsockname()[1]))
                 self._nursery.start_soon(self._stop_without, target_file)
                 await self._stopping.wait()
@@ -116,11 +116,11 @@ class Supervisor:
             defects=self.defects,
         )
 
-    async def _stop_on_signal(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            task_status.started()
-            async for _ in signals:
-                self._stopping.set()
+    async def _stop_on_signal(self, signals: AsyncIterator[int]) -> None:
+        await anext(signals)
+        for server in self.servers.values():
+            server.kill()  # the thread that waits until one is ready cannot be cancelled, but then waits no longer
+        self._nursery.cancel_scope.cancel()
 
     def _is_described(self, target_file: Path) -> bool:
         try:
@@ -296,11 +296,17 @@ def supervise(target_file: Path, defects: Sequence[str]) -> int:
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
     try:
         with ungrouped():
-            trio.run(Supervisor(defects).run, target_file)
+            trio.run(_supervise, target_file, defects)
     except (WavetankError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+async def _supervise(target_file: Path, defects: Sequence[str]) -> None:
+    # A signal is an order before there is anything that it could leave behind.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        await Supervisor(defects).run(target_file, signals)
 
 
 if __name__ == "__main__":

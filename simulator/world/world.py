@@ -81,6 +81,7 @@ class World:
         self._ended: outcome.Outcome[None] | None = None
         self._interrupted = False
         self._pumping = False
+        self._closing = False
         self._main_scope = trio.CancelScope()
         self._previous_handler: Any = None
         self._collected_before = gc.isenabled()
@@ -297,6 +298,7 @@ class World:
         if self not in _alive:
             return
         assert not self._pumping, "the world cannot be closed from inside itself"
+        self._closing = True  # an interrupt from now on waits: Trio would else be left running for ever
         try:
             if self._ended is None and self._ticks:
                 self._main_scope.cancel()
@@ -328,16 +330,20 @@ class World:
         if threading.current_thread() is threading.main_thread() and is_ours(signal.getsignal(signal.SIGINT)):
             # Trio's own handler would raise inside whichever task runs; ours lets the pump raise, where it is clean.
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
-        trio.lowlevel.start_guest_run(
-            self._main,
-            run_sync_soon_threadsafe=self._ticks.append,
-            run_sync_soon_not_threadsafe=self._ticks.append,
-            done_callback=self._on_ended,
-            host_uses_signal_set_wakeup_fd=True,
-            clock=self.clock,
-            instruments=[self._names],
-        )
-        self._seams.attach(self.clock, self._ticks[0])
+        self._pumping = True  # an interrupt in the middle of Trio's beginning would leave it running for ever
+        try:
+            trio.lowlevel.start_guest_run(
+                self._main,
+                run_sync_soon_threadsafe=self._ticks.append,
+                run_sync_soon_not_threadsafe=self._ticks.append,
+                done_callback=self._on_ended,
+                host_uses_signal_set_wakeup_fd=True,
+                clock=self.clock,
+                instruments=[self._names],
+            )
+            self._seams.attach(self.clock, self._ticks[0])
+        finally:
+            self._pumping = False
         self._pump(0.0, None)
 
     async def _main(self) -> None:
@@ -381,7 +387,8 @@ class World:
         self._ended = run_outcome
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self._pumping or self._interrupted:  # asked twice: a task that never gives way holds up the pump
+        is_held_up = self._interrupted  # asked twice: a task that never gives way holds up the pump
+        if not self._closing and (not self._pumping or is_held_up):
             self._previous_handler(number, frame)
         self._interrupted = True
 

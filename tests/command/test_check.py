@@ -143,7 +143,8 @@ def test_what_was_never_judged_is_no_pass(tmp_path: Path) -> None:
         ((f"{SMALL}:quiet", "--max-time", "-5s"), "is not a duration"),
         ((f"{SMALL}:quiet", "--max-time", "nan"), "is not a duration"),
         ((f"{SMALL}:quiet", "--jsn", "x"), "--jsn"),
-        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "no writable directory nowhere"),
+        ((f"{SMALL}:quiet", "--json", "same", "--junit", "same"), "--json and --junit name the same file same"),
+        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "there is no directory nowhere"),
         ((f"{SMALL}:quiet", "--junit", "nowhere/out.xml"), "Make it first"),
         ((f"{SMALL}:quiet", "--json", "."), "directory"),
     ],
@@ -179,17 +180,24 @@ def test_a_failure_that_cannot_be_saved_is_still_told(tmp_path: Path) -> None:
     (tmp_path / ".wavetank").write_text("in the way")
     ran = wavetank(tmp_path, "check", f"{SMALL}:counting", "--seed", "1")
     assert ran.returncode == 1
-    assert "wavetank: the trace could not be saved" in ran.stderr
+    assert "NOT saved: the trace could not be saved" in ran.stdout
+    assert f"wavetank check {SMALL}:counting --seed 1\n" in ran.stdout
+    assert "Replay it" not in ran.stdout
     assert "few-large is violated" in ran.stdout
     assert "seed    1" in ran.stdout
     assert (tmp_path / ".wavetank").read_text() == "in the way"
 
 
 def test_a_result_that_cannot_be_written_does_not_lose_the_trace(tmp_path: Path) -> None:
-    """/dev/full: a place that looks writable and is not."""
-    ran = wavetank(tmp_path, "check", f"{SMALL}:counting", "--seed", "1", "--json", "/dev/full")
-    assert ran.returncode == 2
-    assert "No space left on device" in ran.stderr
+    """/dev/full: a place that looks writable and is not. The other result is written, and the violation is told."""
+    device = "/dev/full"
+    ran = wavetank(tmp_path, "check", f"{SMALL}:counting", "--seed", "1", "--json", device, "--junit", "out.xml")
+    assert ran.returncode == 1
+    assert "the result could not be saved: [Errno 28] No space left on device" in ran.stderr
+    assert "path=/dev/full. Make room" in ran.stderr
+    assert (tmp_path / "out.xml").read_text().startswith("<?xml")
+    assert Path(device).is_char_device(), "a device is written to, not replaced"
+    assert wavetank(tmp_path, "check", f"{SMALL}:quiet", "--runs", "3", "--json", device).returncode == 2
     assert "Traceback" not in ran.stderr
     assert len([name for name in listing(tmp_path) if name.endswith("trace.json")]) == 1
 

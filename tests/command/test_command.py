@@ -1,5 +1,8 @@
 """What all commands share: help with examples, exit codes, and no traceback for what is not our fault."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -7,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from models.defects import DEFECTS
-from tests.command.stage import SMALL, called, listing, refused
-from wavetank.command import command
+from tests.command.stage import ROOT, SMALL, called, environment, listing, refused, wavetank
+from wavetank.commands import command
 
 COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("serve-llm",), ("staging",)]
 
@@ -86,3 +89,44 @@ def test_a_bug_of_ours_is_no_violation(tmp_path: Path) -> None:
     code, _, err = called(tmp_path, "check", "odd:system", "--runs", "1")
     assert code == 2
     assert "this should not have happened" in err
+
+
+def test_an_interrupt_while_everything_is_imported_is_one(tmp_path: Path) -> None:
+    """The first second belongs to the command too. Python makes what is raised in `__set_name__` a RuntimeError."""
+    (tmp_path / "trio.py").write_text(
+        "import os, signal\n"
+        "class Interrupts:\n"
+        "    def __set_name__(self, owner, name): os.kill(os.getpid(), signal.SIGINT)\n"
+        "class Owner:\n"
+        "    interrupts = Interrupts()\n"
+    )
+    ran = wavetank(tmp_path, "check", PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "wavetank: interrupted.\n")
+
+
+def test_a_broken_installation_is_no_violation(tmp_path: Path) -> None:
+    """Exit code 1 would say that a promise is broken."""
+    (tmp_path / "trio.py").write_text("raise ImportError('half of it is missing')\n")
+    ran = wavetank(tmp_path, "check", PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
+    assert ran.returncode == 2
+    assert "half of it is missing" in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("wavetank: wavetank is not installed as it should be")
+
+
+def test_a_working_directory_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    """Somebody has removed it meanwhile; a violation it is not."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir "$PWD"; exec "$0" -m wavetank check', sys.executable],
+        cwd=gone,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "wavetank: there is no working directory any more: [Errno 2] No such file or directory. "
+        "Change to one that exists.\n"
+    )

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command.stage import environment, listing, refused
-from wavetank.command import command
+from wavetank.commands import command
+from wavetank.listening import cannot_listen
 
 KEY = "sk-only-for-tests"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "why?"}], "user": "alice"}
@@ -122,3 +123,17 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         sentence = refused(tmp_path, "serve-llm", "--port", str(port))
     assert f"cannot listen on 127.0.0.1:{port}" in sentence
     assert "choose another --host or --port" in sentence
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])
+def test_an_address_of_nobody_here_is_one_sentence(tmp_path: Path, host: str) -> None:
+    """To end what listens there would not help: nothing does."""
+    sentence = refused(tmp_path, "serve-llm", "--port", "0", "--host", host)
+    assert sentence.startswith(f"wavetank: cannot listen on {host}:0: [Errno ")
+    assert sentence.endswith(". Name an address of this machine with --host.")
+
+
+def test_a_port_for_the_privileged_is_one_sentence() -> None:
+    """Those below 1024, on most machines; root, as whom tests may run, is never refused."""
+    error = cannot_listen("127.0.0.1", 80, ExceptionGroup("", [PermissionError(13, "Permission denied")]))
+    assert str(error) == "cannot listen on 127.0.0.1:80: [Errno 13] Permission denied. Choose a --port from 1024 on."

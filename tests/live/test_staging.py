@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models.system import system as chat
@@ -15,6 +17,7 @@ from simulator.fault import Fault
 from simulator.live.target import Control
 from simulator.plan import Plan, Step
 from simulator.trace import Trace, save_trace
+from tests.command.stage import refused
 from tests.live.stage import (
     CACHE,
     PATIENCE_S,
@@ -54,9 +57,23 @@ def test_a_failure_is_reproduced_where_its_defect_is(planted: Path, capsys: pyte
 
 
 def test_a_failure_is_not_reproduced_where_its_defect_is_not(healthy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Or the verdict would say nothing."""
+    """Or the verdict would say nothing. That the target is another platform is said before, or it reads as mended."""
     assert replay(healthy, trace_of(two_same_questions())) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "not reproduced, 0 of 1"
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == (
+        f"the trace was saved with {CACHE}, which this target does not have: "
+        f"not to reproduce it says nothing (wavetank staging up --defect {CACHE})"
+    )
+    assert said[2].startswith("run 1 of 1: ")
+    assert said[-1] == "not reproduced, 0 of 1"
+
+
+def test_a_defect_that_only_the_target_has_is_told_of(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found in a platform as it should be may fail there for another reason."""
+    sound = msgspec.structs.replace(trace_of(two_same_questions()), defects=())
+    assert replay(planted, sound) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == f"the target has {CACHE}, without which the trace was saved: it may fail by that"
 
 
 def test_another_site_is_another_failure(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +179,36 @@ def test_what_cannot_start_says_so_in_one_sentence_and_leaves_nothing(tmp_path: 
         "wavetank: redis could not be started: redis-server is not installed. "
         "Install it with scripts/services, then try again."
     )
+    assert [path.name for path in tmp_path.iterdir()] == [".wavetank"]
+
+
+def test_a_directory_that_cannot_be_written_is_one_sentence() -> None:
+    """Before anything starts. Nobody can write to /proc, root neither."""
+    sentence = refused(Path("/proc"), "staging", "up")
+    assert sentence == (
+        "wavetank: a staging cannot be described here: [Errno 2] No such file or directory: '.wavetank'. "
+        "Run it in a directory that can be written."
+    )
+
+
+@pytest.mark.parametrize("made", ["wavetank-redis-*", "wavetank-agents-*", "wavetank-postgresql-*/fresh/PG_VERSION"])
+def test_who_is_interrupted_while_it_starts_leaves_nothing(tmp_path: Path, made: str) -> None:
+    """Whatever is made by then, run or not: directories, half a database."""
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)  # PostgreSQL runs as another user
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wavetank", "staging", "up"],
+            cwd=tmp_path,
+            env=environment(TMPDIR=temporary),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        wait_until(lambda: any(Path(temporary).glob(made)) or process.poll() is not None)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, err.splitlines()[-1]) == (130, "wavetank: interrupted.")
+        assert list(Path(temporary).iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == [".wavetank"]
 
 

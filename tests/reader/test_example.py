@@ -24,6 +24,27 @@ def test_the_readme_shows_the_tested_example() -> None:
     assert blocks == [example]
 
 
+def test_the_readme_shows_what_the_command_prints(tmp_path: Path) -> None:
+    """Steps, evidence and hash, word for word; only real seconds differ."""
+    (tmp_path / "my_system.py").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "wavetank", "check", "my_system:system", "--seed", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (each for each in re.findall(r"```text\n(.*?)```", readme, re.DOTALL) if each.startswith("no-deposit"))
+    assert timeless(ran.stdout).endswith(timeless(block))
+
+
+def timeless(printed: str) -> str:
+    return re.sub(r"replays in [\d.]+ s", "replays in N s", printed)
+
+
 def test_plain_pytest_fails_with_the_shrunk_steps(tmp_path: Path) -> None:
     """In a directory of its own, without this project's configuration: as a reader would try it."""
     (tmp_path / "my_system.py").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Many runs of one system: the same from the same seed, judged as promised, and ended as it should."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -143,6 +144,44 @@ def test_an_interrupt_while_shrinking_keeps_the_failure() -> None:
     assert done.failure is not None
     assert not done.failure.reduction.complete
     assert 3 <= len(done.failure.plan.steps) < 8
+
+
+@pytest.mark.parametrize("moment_s", [number * 0.0041 for number in range(1, 25)])
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_at_any_moment_after_the_discovery_keeps_the_failure(moment_s: float, times: int) -> None:
+    """Also one in the middle of a world's beginning or end, and one while the smallest plan is run once more."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+
+    def discovered(_broken: Property, _violation: Violation, _plan: Plan) -> None:
+        signal.setitimer(signal.ITIMER_REAL, moment_s)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        done = campaign(counting, on_violation=discovered).run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert done.failure is not None
+    assert done.exit_code == 1
+    assert campaign(quiet, runs=2).run().exit_code == 0, "the next campaign in this process is not hindered"
+
+
+def test_an_interrupt_with_the_discovery_itself_keeps_the_failure() -> None:
+    """What is found is kept before anybody is told."""
+
+    def interrupt(statistics: Statistics) -> None:
+        raise KeyboardInterrupt
+
+    def told(_broken: Property, _violation: Violation, _plan: Plan) -> None:
+        raise KeyboardInterrupt
+
+    assert campaign(counting, on_violation=told).run().failure is not None
+    first = campaign(counting, runs=1, on_run=interrupt).run()
+    assert first.interrupted
+    assert (first.failure is not None) == (first.exit_code == 1)
 
 
 def test_a_run_that_cannot_be_repeated_is_a_divergence() -> None:

@@ -37,3 +37,15 @@ def test_an_interrupt_is_raised_at_once_and_the_handler_given_back() -> None:
     with pytest.raises(KeyboardInterrupt), Interrupts():
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_deferred_interrupts_are_raised_at_the_next_check() -> None:
+    """What takes a moment and must not be lost is finished first; who asks three times does not wait."""
+    with Interrupts() as interrupts:
+        with interrupts.deferred():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+        with interrupts.deferred(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -98,6 +98,7 @@ def test_a_user_that_does_not_exist_does_nothing() -> None:
     ("action", "says"),
     [
         (Do("no_such", 0), "no operation 'no_such'. Known: act"),
+        (Do("act", 0, {"amount": 1}), "'act' cannot be done with arguments=amount: .* it takes none"),
         (Strike(Fault("crash", ("nowhere",), 1.0)), "host='nowhere'"),
         (Strike(Fault("tornado", ("server",), 1.0)), "Known kinds"),
         (Strike(Fault("partition", ("server",), 1.0)), "strikes 2"),

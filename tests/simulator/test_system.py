@@ -248,3 +248,18 @@ def test_an_operation_whose_arguments_cannot_be_drawn_is_refused_where_it_is_dec
         @operation(**arguments)
         async def deposit(self: System, user: User, amount: int) -> None:
             """Do nothing."""
+
+
+def test_an_operation_that_is_not_async_is_refused_where_it_is_declared() -> None:
+    """In a run it would be told as a violation, at a line of wavetank's."""
+    with pytest.raises(InputError, match=r"operation 'deposit' must be async: write async def deposit"):
+
+        @operation()  # type: ignore[arg-type]
+        def deposit(self: System, user: User) -> None:
+            """Do nothing."""
+
+
+def test_a_system_without_hosts_is_one_sentence() -> None:
+    """Most likely the name of the method is misspelt."""
+    with pytest.raises(InputError, match=r"System does not define hosts\(\)"):
+        System().check_declared()

@@ -215,7 +215,7 @@ def test_an_unknown_or_ambiguous_name_lists_what_is_there() -> None:
 def test_a_place_that_cannot_be_written_is_said() -> None:
     """The failure was found; that it could not be kept must not hide it."""
     Path(".wavetank").write_text("a file where the directory should be")
-    with pytest.raises(EnvironmentFailedError, match=r"could not be saved.*Make room"):
+    with pytest.raises(EnvironmentFailedError, match=r"could not be saved.*Move the file out of the way"):
         save_trace(a_trace())
 
 

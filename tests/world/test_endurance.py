@@ -209,6 +209,22 @@ def test_a_second_ctrl_c_interrupts_a_task_that_never_gives_way():
     one_world(0)
 
 
+def test_an_interrupt_in_the_middle_of_trios_beginning_leaves_no_trio_running(monkeypatch):
+    """Else no world could be opened in this process any more, not even to run a found failure once more."""
+    start = trio.lowlevel.start_guest_run
+
+    def interrupted(*arguments, **options):
+        interrupt()
+        start(*arguments, **options)
+        interrupt()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.lowlevel, "start_guest_run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            World()
+    one_world(0)
+
+
 def test_an_error_in_a_timers_action_is_raised_where_the_world_is_driven():
     """A fault's end may name a host that does not exist: that must not take Trio down with it."""
 

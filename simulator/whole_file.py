@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all: what was there before is replaced only by a complete new one."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from simulator.errors import EnvironmentFailedError
+
+__all__ = ["write_whole"]
+
+CURES = {
+    errno.ENOSPC: "Make room, or run elsewhere",
+    errno.EROFS: "Run in a directory that can be written",
+    errno.EACCES: "Run in a directory that can be written",
+    errno.ENOTDIR: "Move the file out of the way of the directory",
+    errno.EEXIST: "Move the file out of the way of the directory",
+}
+
+
+def write_whole(path: Path, data: bytes, what: str) -> None:
+    """Write a file, and the directories above it. Raises EnvironmentFailedError, which says what could not be saved.
+
+    What is no regular file (`/dev/stdout`, a pipe) is written to, never replaced.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            part.write_bytes(data)
+            os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the place may be such that not even this can be tried
+            part.unlink()
+        cure = CURES.get(error.errno or 0, "Run elsewhere")
+        raise EnvironmentFailedError(f"{what} could not be saved: {error}. path={path}. {cure}.") from error

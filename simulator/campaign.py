@@ -22,6 +22,7 @@ from simulator.reducer import Reducer, Reduction
 from simulator.run import Result
 from simulator.simulated_run import simulate, spelled_out
 from simulator.system import System
+from simulator.variant import Variant, nearest_passing
 
 __all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
 
@@ -94,6 +95,7 @@ class Failure:
     found: Plan
     reduction: Reduction
     result: Result
+    variant: Variant | None = None
 
     @property
     def plan(self) -> Plan:
@@ -284,7 +286,11 @@ class Campaign:
                 self.interrupted = True
                 reduction = reducer.so_far()
             final = simulate(self.system, reduction.plan, self.properties)
-        self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
+            self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
+            variant = nearest_passing(
+                reduction.plan, final.history, lambda plan: simulate(self.system, plan, self.properties)
+            )
+            self.failure = attrs.evolve(self.failure, variant=variant)
 
 
 def _violation(result: Result, name: str) -> Violation:

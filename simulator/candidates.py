@@ -23,6 +23,7 @@ __all__ = [
     "shorter_faults",
     "shorter_pauses",
     "slower",
+    "with_step",
     "without_deviations",
     "without_steps",
 ]
@@ -111,7 +112,7 @@ def without_steps(plan: Plan, start: int, end: int) -> Iterator[Plan]:
 
 def calmer(plan: Plan, index: int) -> Iterator[Plan]:
     """Calm one step."""
-    yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], weather=0, deviations=()))
+    yield with_step(plan, index, msgspec.structs.replace(plan.steps[index], weather=0, deviations=()))
 
 
 def plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
@@ -133,7 +134,7 @@ def shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:
 def shorter_pauses(plan: Plan, index: int) -> Iterator[Plan]:
     """Let less time pass after a step."""
     for shorter_s in _below(plan.steps[index].after_s):
-        yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], after_s=shorter_s))
+        yield with_step(plan, index, msgspec.structs.replace(plan.steps[index], after_s=shorter_s))
 
 
 def _below(seconds: float) -> list[float]:
@@ -146,10 +147,11 @@ def _fault_at(plan: Plan, index: int) -> Fault | None:
 
 
 def _with_fault(plan: Plan, index: int, fault: Fault) -> Plan:
-    return _with_step(plan, index, msgspec.structs.replace(plan.steps[index], action=Strike(fault)))
+    return with_step(plan, index, msgspec.structs.replace(plan.steps[index], action=Strike(fault)))
 
 
-def _with_step(plan: Plan, index: int, step: Step) -> Plan:
+def with_step(plan: Plan, index: int, step: Step) -> Plan:
+    """Return the plan with another step in one place."""
     return Plan(plan.setting, (*plan.steps[:index], step, *plan.steps[index + 1 :]))
 
 
@@ -206,7 +208,7 @@ def rounder_holds(plan: Plan, index: int) -> Iterator[Plan]:
             for seconds in [*(seconds for seconds in HOLDS_S if seconds < each.for_s), *longer[:1]]:
                 rounder = msgspec.structs.replace(each, for_s=seconds)
                 deviations = (*step.deviations[:place], rounder, *step.deviations[place + 1 :])
-                yield _with_step(plan, index, msgspec.structs.replace(step, deviations=deviations))
+                yield with_step(plan, index, msgspec.structs.replace(step, deviations=deviations))
 
 
 def joined_delays(plan: Plan, index: int) -> Iterator[Plan]:
@@ -216,7 +218,7 @@ def joined_delays(plan: Plan, index: int) -> Iterator[Plan]:
     for late, gone in permutations(delays, 2):
         others = [each for each in step.deviations if each not in (late, gone)]
         for joined in _joined(late, gone):
-            yield _with_step(plan, index, msgspec.structs.replace(step, deviations=(*others, joined)))
+            yield with_step(plan, index, msgspec.structs.replace(step, deviations=(*others, joined)))
 
 
 def _joined(late: Delay, gone: Delay) -> Iterator[Delay]:

@@ -6,7 +6,7 @@ from simulator.deviation import Delay, Deviation, Hold
 from simulator.plan import Do, Plan, Step, Strike
 from simulator.system import OperationType, System, user_name
 
-__all__ = ["tell"]
+__all__ = ["tell", "tell_deviation"]
 
 INDENT = " " * 17
 
@@ -38,10 +38,11 @@ def _sentence(system: System, operations: Mapping[str, OperationType], step: Ste
 def _weather(step: Step) -> str:
     if step.weather:
         return f", in weather {step.weather}"
-    return "".join(f",\n{INDENT}provided that {_worded(each)}" for each in step.deviations)
+    return "".join(f",\n{INDENT}provided that {tell_deviation(each)}" for each in step.deviations)
 
 
-def _worded(deviation: Deviation) -> str:
+def tell_deviation(deviation: Deviation) -> str:
+    """Return a deviation as the end of a sentence: what is late, or what waits for what."""
     match deviation:
         case Hold(source, destination, nth, for_s, what):
             quoted = f" ({what})" if what else ""

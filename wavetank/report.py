@@ -10,6 +10,7 @@ import msgspec
 from simulator.campaign import Budget, Campaign, Failure
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
+from simulator.variant import Variant
 from wavetank.arguments import DEFAULT_SYSTEM
 
 __all__ = ["as_json", "as_junit", "print_header", "print_result"]
@@ -43,6 +44,8 @@ def print_result(campaign: Campaign, trace: Trace | None, unsaved: str = "") -> 
     )
     if campaign.failure is not None and trace is not None:
         _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
+        if campaign.failure.variant is not None:
+            _print_variant(campaign.failure.variant)
         _print_replay(trace, unsaved)
     elif campaign.failure is None:
         _print_doubts(campaign)
@@ -104,6 +107,12 @@ def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> N
     )
     for number, line in enumerate(trace.story, 1):
         click.echo(f"{number:3}. {line}")
+
+
+def _print_variant(variant: Variant) -> None:
+    click.echo(f"\nthe same passes {variant.without}. Where the two part:")
+    click.echo(f"  failing:  {variant.failing}")
+    click.echo(f"  passing:  {variant.passing}")
 
 
 def _print_replay(trace: Trace, unsaved: str) -> None:

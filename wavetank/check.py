@@ -129,7 +129,10 @@ def _save(trace: Trace) -> str:
         path = save_trace(trace)
     except EnvironmentFailedError as error:
         return str(error)
-    _confirm(path)
+    try:
+        _confirm(path)
+    except KeyboardInterrupt:  # it is saved, and what was found is still told
+        click.echo("wavetank: interrupted before a fresh process could repeat the failure.", err=True)
     return ""
 
 
@@ -143,6 +146,7 @@ def _confirm(path: Path) -> None:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
     )
     if fresh.returncode != 1:
         raise DivergenceError(

@@ -16,6 +16,7 @@ __all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace", "write
 FAILURES = Path(".wavetank") / "failures"
 FORMAT = "wavetank-trace"
 VERSION = 1
+SAME_ID_MAX = 99
 TRACE_FILE = "trace.json"
 
 
@@ -67,8 +68,21 @@ def event_record(event: Event) -> dict[str, Value]:
 
 
 def save_trace(trace: Trace, directory: Path | None = None) -> Path:
-    """Write a trace under `.wavetank/failures/ID/`, whole or not at all. Raises EnvironmentFailedError."""
-    return write_trace(trace, (directory or FAILURES) / trace.id / TRACE_FILE)
+    """Write a trace under `.wavetank/failures/ID/`, whole or not at all. Raises EnvironmentFailedError.
+
+    That of another system, or of other defects, with the same ID is not replaced: this one gets a number after it.
+    """
+    names = (trace.id, *(f"{trace.id}-{number}" for number in range(2, SAME_ID_MAX + 1)))
+    paths = [(directory or FAILURES) / name / TRACE_FILE for name in names]
+    return write_trace(trace, next((path for path in paths if _may_be_replaced(path, trace)), paths[-1]))
+
+
+def _may_be_replaced(path: Path, trace: Trace) -> bool:
+    try:
+        saved = load_trace(path)
+    except InputError:
+        return True  # nothing is there, or nothing that could be read
+    return (saved.system, saved.defects) == (trace.system, trace.defects)
 
 
 def write_trace(trace: Trace, path: Path) -> Path:

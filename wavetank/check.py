@@ -75,16 +75,16 @@ def check(
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
-    trace, unsaved = None, ""
+    trace, saved = None, report.Saved()
     if campaign.failure is not None:
         trace = trace_of(system, defects, campaign, campaign.failure)
-        unsaved = _save(trace)
-    report.print_result(campaign, trace, unsaved)
+        saved = _save(trace)
+    report.print_result(campaign, trace, saved)
     written = []
     if json_file is not None:
-        written.append(_write(json_file, report.as_json(system, campaign, trace)))
+        written.append(_write(json_file, report.as_json(system, campaign, trace, saved)))
     if junit_file is not None:
-        written.append(_write(junit_file, report.as_junit(system, campaign, trace).encode()))
+        written.append(_write(junit_file, report.as_junit(system, campaign, trace, saved).encode()))
     return campaign.exit_code or (0 if all(written) else 2)
 
 
@@ -123,14 +123,17 @@ def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure:
     )
 
 
-def _save(trace: Trace) -> str:
-    """Save and confirm a trace. Returns why it could not be saved, or nothing."""
+def _save(trace: Trace) -> report.Saved:
+    """Save and confirm a trace."""
     try:
         path = save_trace(trace)
     except EnvironmentFailedError as error:
-        return str(error)
-    _confirm(path)
-    return ""
+        return report.Saved(why_not=str(error))
+    try:
+        _confirm(path)
+    except KeyboardInterrupt:  # it is saved, and what was found is still told
+        click.echo("wavetank: interrupted before a fresh process could repeat the failure.", err=True)
+    return report.Saved(path.parent.name)
 
 
 def _confirm(path: Path) -> None:
@@ -143,6 +146,7 @@ def _confirm(path: Path) -> None:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
     )
     if fresh.returncode != 1:
         raise DivergenceError(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+import attrs
 import click
 import msgspec
 
@@ -13,13 +14,21 @@ from simulator.trace import Trace
 from simulator.variant import Variant
 from wavetank.arguments import DEFAULT_SYSTEM
 
-__all__ = ["as_json", "as_junit", "print_header", "print_result"]
+__all__ = ["Saved", "as_json", "as_junit", "print_header", "print_result"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
 
 PROFILE = "default"
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@attrs.frozen
+class Saved:
+    """Under which name a failure was saved, or why not; nothing of both when there was none."""
+
+    name: str = ""
+    why_not: str = ""
 
 
 def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...]) -> None:
@@ -31,8 +40,8 @@ def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None, unsaved: str = "") -> None:
-    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is `unsaved`."""
+def print_result(campaign: Campaign, trace: Trace | None, saved: Saved) -> None:
+    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
     statistics = campaign.statistics
     click.echo()
     for each in campaign.properties:
@@ -46,7 +55,7 @@ def print_result(campaign: Campaign, trace: Trace | None, unsaved: str = "") -> 
         _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
         if campaign.failure.variant is not None:
             _print_variant(campaign.failure.variant)
-        _print_replay(trace, unsaved)
+        _print_replay(trace, saved)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -115,20 +124,20 @@ def _print_variant(variant: Variant) -> None:
     click.echo(f"  passing:  {variant.passing}")
 
 
-def _print_replay(trace: Trace, unsaved: str) -> None:
+def _print_replay(trace: Trace, saved: Saved) -> None:
     planted = "".join(f" --defect {name}" for name in trace.defects)
-    if unsaved:
-        click.echo(f"\nNOT saved: {unsaved} The same search finds it again:")
+    if saved.why_not:
+        click.echo(f"\nNOT saved: {saved.why_not} The same search finds it again:")
         click.echo(f"  wavetank check {trace.system}{planted} --seed {trace.seed}")
         return
-    click.echo(f"\nsaved as {trace.id}, hash {trace.hash}. Replay it")
-    click.echo(f"  in simulation:  wavetank replay {trace.id}")
+    click.echo(f"\nsaved as {saved.name}, hash {trace.hash}. Replay it")
+    click.echo(f"  in simulation:  wavetank replay {saved.name}")
     if trace.system == DEFAULT_SYSTEM:
         click.echo(f"  live:           wavetank staging up{planted}, then")
-        click.echo(f"                  wavetank replay {trace.id} --target target.toml")
+        click.echo(f"                  wavetank replay {saved.name} --target target.toml")
 
 
-def as_json(system: str, campaign: Campaign, trace: Trace | None) -> bytes:
+def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> bytes:
     """Return the result for machines: one JSON object."""
     statistics = campaign.statistics
     body = {
@@ -153,16 +162,16 @@ def as_json(system: str, campaign: Campaign, trace: Trace | None) -> bytes:
             }
             for each in campaign.properties
         ],
-        "failure": _failure_json(campaign, trace),
+        "failure": _failure_json(campaign, trace, saved),
     }
     return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
 
 
-def _failure_json(campaign: Campaign, trace: Trace | None) -> object:
+def _failure_json(campaign: Campaign, trace: Trace | None, saved: Saved) -> object:
     if campaign.failure is None or trace is None:
         return None
     return {
-        "id": trace.id,
+        "id": saved.name or None,
         "property": trace.broken.property,
         "site": trace.broken.site,
         "evidence": trace.broken.evidence,
@@ -177,14 +186,14 @@ def _failure_json(campaign: Campaign, trace: Trace | None) -> object:
     }
 
 
-def as_junit(system: str, campaign: Campaign, trace: Trace | None) -> str:
+def as_junit(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> str:
     """Return the result as JUnit XML: one test case per property."""
     suite = ElementTree.Element("testsuite", name=f"wavetank {system}", time=f"{campaign.statistics.real_s:.3f}")
     counts = {"tests": 0, "failures": 0, "errors": 0}
     for each in campaign.properties:
         case = ElementTree.SubElement(suite, "testcase", classname=system, name=each.name)
         counts["tests"] += 1
-        for kind, message, text in _junit_problems(campaign, each, trace):
+        for kind, message, text in _junit_problems(campaign, each, trace, saved):
             problem = ElementTree.SubElement(case, kind, message=_xml(message))
             problem.text = _xml(text)
             counts[f"{kind}s"] += 1
@@ -204,10 +213,13 @@ def _xml(text: str) -> str:
     return NO_XML.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
-def _junit_problems(campaign: Campaign, each: Property, trace: Trace | None) -> Iterator[tuple[str, str, str]]:
+def _junit_problems(
+    campaign: Campaign, each: Property, trace: Trace | None, saved: Saved
+) -> Iterator[tuple[str, str, str]]:
     if campaign.failure is not None:
         if each == campaign.failure.broken and trace is not None:
-            yield "failure", trace.broken.evidence, "\n".join((*trace.story, f"seed {campaign.seed}", trace.id))
+            place = saved.name or f"not saved: {saved.why_not}"
+            yield "failure", trace.broken.evidence, "\n".join((*trace.story, f"seed {campaign.seed}", place))
     elif each in campaign.unreached():
         yield "failure", "never reached", f"seed {campaign.seed}"
     elif each in campaign.unknown():

@@ -11,11 +11,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
 from simulator.campaign import RUNS_DEFAULT
 from simulator.trace import load_trace
 from tests.command.stage import BANK, ROOT, SMALL, called, environment, listing, normalised, refused, wavetank
 from tests.simulator.small import drifting
+from wavetank.check import check
 
 FAILURE = """\
 system  tests.reader.my_system:system
@@ -271,3 +273,20 @@ def _rest(terminal: int) -> bytes:
         if not more:
             return said
         said += more
+
+
+def test_an_interrupt_while_the_saved_trace_is_confirmed_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is saved already; what was found is told, and that no fresh process has repeated it."""
+
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wavetank.check.subprocess.run", interrupted)
+    ran = CliRunner().invoke(check, [f"{SMALL}:counting", "--seed", "1"], standalone_mode=False)
+    assert ran.return_value == 1
+    assert "saved as few-large-" in ran.stdout
+    assert "interrupted before a fresh process could repeat the failure" in ran.stderr
+    assert len([name for name in listing(tmp_path) if name.endswith("trace.json")]) == 1

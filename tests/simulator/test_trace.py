@@ -212,6 +212,17 @@ def test_an_unknown_or_ambiguous_name_lists_what_is_there() -> None:
         find_trace("zzz")
 
 
+def test_the_same_history_of_another_system_replaces_nothing() -> None:
+    """A mended copy beside the broken one is a usual way to work, and both traces are kept."""
+    mine, theirs = a_trace(), msgspec.structs.replace(a_trace(), system="other:system")
+    first, second = save_trace(mine), save_trace(theirs)
+    assert (first.parent.name, second.parent.name) == ("isolation-01234567", "isolation-01234567-2")
+    assert save_trace(mine) == first
+    assert save_trace(theirs) == second
+    assert load_trace(find_trace("isolation-01234567")).system == mine.system
+    assert load_trace(find_trace("isolation-01234567-2")) == theirs
+
+
 def test_a_place_that_cannot_be_written_is_said() -> None:
     """The failure was found; that it could not be kept must not hide it."""
     Path(".wavetank").write_text("a file where the directory should be")

@@ -190,6 +190,15 @@ def test_a_failure_that_cannot_be_saved_is_still_told(tmp_path: Path) -> None:
     assert (tmp_path / ".wavetank").read_text() == "in the way"
 
 
+def test_what_finds_an_unsaved_failure_again_is_the_whole_command(tmp_path: Path) -> None:
+    """With other steps, runs or properties the same seed makes another search."""
+    (tmp_path / ".wavetank").write_text("in the way")
+    limits = ("--max-time", "90", "--runs", "50", "--steps", "25", "--property", "few-large")
+    code, out, _ = called(tmp_path, "check", f"{SMALL}:counting", *limits, "--seed", "1")
+    assert code == 1
+    assert f"  wavetank check {SMALL}:counting {' '.join(limits)} --seed 1\n" in out
+
+
 def test_a_result_that_cannot_be_written_does_not_lose_the_trace(tmp_path: Path) -> None:
     """/dev/full: a place that looks writable and is not. The other result is written, and the violation is told."""
     device = "/dev/full"

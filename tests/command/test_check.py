@@ -213,6 +213,23 @@ def test_a_result_that_cannot_be_written_does_not_lose_the_trace(tmp_path: Path)
     assert len([name for name in listing(tmp_path) if name.endswith("trace.json")]) == 1
 
 
+def test_a_result_goes_to_where_a_link_leads(tmp_path: Path) -> None:
+    """/dev/stdout is one, to a file when output is redirected: replaced by a file, it would be lost to everybody."""
+    (tmp_path / "out.json").write_text("an older result")
+    (tmp_path / "link").symlink_to("out.json")
+    assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "out.json").read_bytes())["exit_code"] == 0
+
+
+def test_a_device_is_written_to_in_a_directory_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As whoever is not root finds /dev; a file there is refused before the search, with the directory's name."""
+    monkeypatch.setattr("wavetank.check.os.access", lambda path, _mode: not Path(path).is_dir())
+    assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "/dev/null")[0] == 0
+    sentence = refused(tmp_path, "check", f"{SMALL}:quiet", "--json", "a.json")
+    assert f"a.json cannot be written: the directory {tmp_path} is read-only" in sentence
+
+
 @pytest.mark.parametrize("arguments", [("check", f"{SMALL}:quiet", "--runs", "2"), ("defects",), ("--help",)])
 @pytest.mark.parametrize("place", ["closed", "full"])
 def test_output_that_nobody_can_read_is_neither_pass_nor_violation(

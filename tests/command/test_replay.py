@@ -141,6 +141,17 @@ def test_a_damaged_trace_is_refused(directory: Path, content: bytes) -> None:
     assert "damaged" in sentence or "not a wavetank trace" in sentence
 
 
+def test_what_never_was_a_trace_is_not_called_damaged(directory: Path) -> None:
+    """Nobody can copy it again; half a trace can be."""
+    (directory / "README.md").write_text("# wavetank\n")
+    assert "README.md is not a wavetank trace" in refused(directory, "replay", "README.md")
+    (directory / "empty").mkdir()
+    assert "empty is a directory without a trace.json" in refused(directory, "replay", "empty")
+    path = trace_in(directory)
+    path.write_bytes(path.read_bytes()[:500])
+    assert "trace.json is damaged or truncated" in refused(directory, "replay", "no-deposit")
+
+
 @pytest.mark.parametrize("name", ["nothing", "no-deposit-is-lost-00000000", "x" * 5000, "missing/trace.json"])
 def test_a_name_of_nothing_is_refused(saved: Path, name: str) -> None:
     """And what there is, is listed."""

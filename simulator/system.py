@@ -1,6 +1,7 @@
 """What a user of wavetank writes: a system, its hosts, its operations and its promises."""
 
 import copy
+import difflib
 import importlib
 import inspect
 import sys
@@ -24,6 +25,8 @@ __all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 _MARK = "__wavetank_operation__"
+LISTED_MAX = 9
+NEAR_MAX = 2
 
 
 class Failed(Exception):
@@ -219,7 +222,7 @@ class System:
         chosen = frozenset(names)
         for name in sorted(chosen):
             if name not in self.defects:
-                raise InputError(f"no defect named {name!r}. {_known(self.defects, 'wavetank defects')}")
+                raise InputError(f"no defect named {name!r}. {_known(self.defects, 'wavetank defects', name)}")
         planted = copy.copy(self)
         planted.planted = chosen
         return planted
@@ -244,7 +247,7 @@ class System:
         chosen = tuple(dict.fromkeys(names))
         for name in chosen:
             if name not in every:
-                raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --help')}")
+                raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --runs 1', name)}")
         return tuple(every[name] for name in chosen) if chosen else tuple(every.values())
 
     def check_declared(self) -> None:
@@ -385,9 +388,15 @@ def _check_troubles(what: str, host: Host) -> None:
             ) from error
 
 
-def _known(names: Iterable[str], command: str) -> str:
-    listed = ", ".join(names)
-    return f"Known: {listed}." if listed else f"This system declares none (see {command})."
+def _known(names: Iterable[str], command: str, meant: str = "") -> str:
+    """Return what there is, or of many the nearest to what was meant, and the command that lists them."""
+    known = list(names)
+    if not known:
+        return f"This system declares none (see {command})."
+    if not meant or len(known) <= LISTED_MAX:
+        return f"Known: {', '.join(known)}."
+    near = " or ".join(map(repr, difflib.get_close_matches(meant, known, NEAR_MAX)))
+    return f"Did you mean {near}? {command} lists them all." if near else f"{command} lists them all."
 
 
 def _uncaught(history: Any) -> Violation | None:

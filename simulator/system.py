@@ -21,7 +21,7 @@ from simulator.property import Expectation, Property, Unknown, Violation, from_m
 if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "operation"]
+__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "known_names", "operation"]
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 _MARK = "__wavetank_operation__"
@@ -222,7 +222,7 @@ class System:
         chosen = frozenset(names)
         for name in sorted(chosen):
             if name not in self.defects:
-                raise InputError(f"no defect named {name!r}. {_known(self.defects, 'wavetank defects', name)}")
+                raise InputError(f"no defect named {name!r}. {known_names(self.defects, 'wavetank defects', name)}")
         planted = copy.copy(self)
         planted.planted = chosen
         return planted
@@ -247,7 +247,7 @@ class System:
         chosen = tuple(dict.fromkeys(names))
         for name in chosen:
             if name not in every:
-                raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --runs 1', name)}")
+                raise InputError(f"no property named {name!r}. {known_names(every, 'wavetank check --runs 1', name)}")
         return tuple(every[name] for name in chosen) if chosen else tuple(every.values())
 
     def check_declared(self) -> None:
@@ -272,7 +272,9 @@ class System:
         kinds = [*FAULT_KINDS, *(each.name for host in hosts for each in host.troubles)]
         for kind in self.fault_kinds or ():
             if kind not in kinds:
-                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(dict.fromkeys(kinds), '')}")
+                raise InputError(
+                    f"no fault kind {kind!r} ({what}.fault_kinds). {known_names(dict.fromkeys(kinds), '')}"
+                )
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
@@ -368,7 +370,7 @@ def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
     known = dict.fromkeys((*names, *(each.behind for each in hosts if each.behind)))
     for needed in host.needs:
         if needed not in known:
-            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {_known(known, '')}")
+            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known, '')}")
 
 
 def _check_troubles(what: str, host: Host) -> None:
@@ -388,7 +390,7 @@ def _check_troubles(what: str, host: Host) -> None:
             ) from error
 
 
-def _known(names: Iterable[str], command: str, meant: str = "") -> str:
+def known_names(names: Iterable[str], command: str, meant: str = "") -> str:
     """Return what there is, or of many the nearest to what was meant, and the command that lists them."""
     known = list(names)
     if not known:

@@ -1,32 +1,30 @@
 """What a user of wavetank writes: a system, its hosts, its operations and its promises."""
 
 import copy
-import difflib
 import importlib
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import attrs
 import networkx as nx
 
-from simulator.errors import InputError, WavetankError
+from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of, trouble_kind
 from simulator.history import History, Value
+from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
 
 if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "known_names", "operation"]
+__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "operation"]
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 _MARK = "__wavetank_operation__"
-LISTED_MAX = 9
-NEAR_MAX = 2
 
 
 class Failed(Exception):
@@ -120,10 +118,6 @@ class OperationType:
             ) from error
 
 
-def _is_async(method: object) -> bool:
-    return inspect.iscoroutinefunction(method)
-
-
 def operation(
     *,
     when: Callable[[User], bool] | None = None,
@@ -144,7 +138,7 @@ def operation(
         words = sentence or " ".join(
             ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
         )
-        if not _is_async(method):
+        if not inspect.iscoroutinefunction(cast("object", method)):
             raise InputError(f"operation {name!r} must be async: write async def {name}(self, user, ...).")
         for argument, strategy in arguments.items():
             if not callable(getattr(strategy, "filter", None)):
@@ -276,6 +270,19 @@ class System:
                     f"no fault kind {kind!r} ({what}.fault_kinds). {known_names(dict.fromkeys(kinds), '')}"
                 )
 
+    def check_plan(self, plan: Plan) -> None:
+        """Raise InputError for a plan that other operations than these were made for."""
+        declared = self.operations()
+        for step in plan.steps:
+            if isinstance(step.action, Do):
+                operation_type = declared.get(step.action.operation)
+                if operation_type is None:
+                    raise InputError(
+                        f"the system has no operation {step.action.operation!r}. Known: {', '.join(declared)}. "
+                        "A trace can be replayed only on the system that it was saved from."
+                    )
+                operation_type.check_arguments(step.action.arguments)
+
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
         return _topology(list(self.for_run().hosts()))
@@ -388,17 +395,6 @@ def _check_troubles(what: str, host: Host) -> None:
                 f"the sentence of trouble {trouble.name!r} of {what}'s host {host.name!r} cannot be worded "
                 f"({type(error).__name__}: {error}). It may hold {{0}}, the host, and {{for_s}}."
             ) from error
-
-
-def known_names(names: Iterable[str], command: str, meant: str = "") -> str:
-    """Return what there is, or of many the nearest to what was meant, and the command that lists them."""
-    known = list(names)
-    if not known:
-        return f"This system declares none (see {command})."
-    if not meant or len(known) <= LISTED_MAX:
-        return f"Known: {', '.join(known)}."
-    near = " or ".join(map(repr, difflib.get_close_matches(meant, known, NEAR_MAX)))
-    return f"Did you mean {near}? {command} lists them all." if near else f"{command} lists them all."
 
 
 def _uncaught(history: Any) -> Violation | None:

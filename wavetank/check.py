@@ -91,29 +91,23 @@ def check(
 def _write(file: Path, data: bytes) -> bool:
     """Write a result, and say whether it is there: one that cannot be written must not hide what it says."""
     try:
-        write_whole(_meant(file), data, "the result")
+        write_whole(file, data, "the result")
     except EnvironmentFailedError as error:
         click.echo(f"wavetank: {error}", err=True)
         return False
     return True
 
 
-def _meant(file: Path) -> Path:
-    """Return the file that a link leads to: it is to be replaced, not the link, which may be /dev/stdout."""
-    meant = file.resolve()
-    return meant if meant.is_file() else file
-
-
 def _check_writable(file: Path | None) -> None:
     """Find out before the search, not after it, that its result could not be written."""
     if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
         return
-    file = _meant(file)
-    if not file.parent.is_dir():
-        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {file.parent}. Make it first.")
-    if not os.access(file.parent, os.W_OK):
+    directory = file.resolve().parent
+    if not directory.is_dir():
+        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
+    if not os.access(directory, os.W_OK):
         raise EnvironmentFailedError(
-            f"{file} cannot be written: the directory {file.parent.resolve()} is read-only. Name another one."
+            f"{file} cannot be written: the directory {directory} is read-only. Name another one."
         )
 
 

@@ -20,8 +20,7 @@ from models.platform import ROLES
 from models.platform import serve as serve_platform
 from models.secret import DEMO_SECRET
 from models.wire import WireDatabase
-from simulator.errors import EnvironmentFailedError, InputError
-from simulator.system import known_names
+from simulator.errors import EnvironmentFailedError, InputError, known_names
 from wavetank.arguments import defect_option
 from wavetank.listening import cannot_listen
 from wavetank.ungrouped import ungrouped

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from simulator.campaign import RUNS_DEFAULT
 from simulator.trace import load_trace
+from simulator.whole_file import write_whole
 from tests.command.stage import BANK, ROOT, SMALL, called, environment, listing, normalised, refused, wavetank
 from tests.simulator.small import drifting
 from wavetank.check import check
@@ -148,7 +149,7 @@ def test_what_was_never_judged_is_no_pass(tmp_path: Path) -> None:
         ((f"{SMALL}:quiet", "--max-time", "nan"), "is not a duration"),
         ((f"{SMALL}:quiet", "--jsn", "x"), "--jsn"),
         ((f"{SMALL}:quiet", "--json", "same", "--junit", "same"), "--json and --junit name the same file same"),
-        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "there is no directory nowhere"),
+        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "nowhere. Make it first"),
         ((f"{SMALL}:quiet", "--junit", "nowhere/out.xml"), "Make it first"),
         ((f"{SMALL}:quiet", "--json", "."), "directory"),
     ],
@@ -222,6 +223,17 @@ def test_a_result_goes_to_where_a_link_leads(tmp_path: Path) -> None:
     assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "link")[0] == 0
     assert (tmp_path / "link").is_symlink()
     assert json.loads((tmp_path / "out.json").read_bytes())["exit_code"] == 0
+
+
+def test_what_a_link_leads_to_but_has_no_name_is_written_to(tmp_path: Path) -> None:
+    """Output that goes to a file which was deleted meanwhile, as /dev/stdout shows it: the link is not replaced."""
+    with (tmp_path / "gone").open("w+b") as gone:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{gone.fileno()}")
+        (tmp_path / "gone").unlink()
+        write_whole(tmp_path / "link", b"a result", "the result")
+        gone.seek(0)
+        assert gone.read() == b"a result"
+    assert listing(tmp_path) == ["link"]
 
 
 def test_a_device_is_written_to_in_a_directory_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +320,8 @@ def test_an_interrupt_while_the_saved_trace_is_confirmed_hides_nothing(
 ) -> None:
     """It is saved already; what was found is told, and that no fresh process has repeated it."""
 
-    def interrupted(*_arguments: object, **_options: object) -> None:
+    def interrupted(*_arguments: object, **options: object) -> None:
+        assert options["start_new_session"], "a Ctrl-C would reach the other process, too, and look like a divergence"
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)

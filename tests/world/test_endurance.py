@@ -225,6 +225,17 @@ def test_an_interrupt_in_the_middle_of_trios_beginning_leaves_no_trio_running(mo
     one_world(0)
 
 
+def test_an_interrupt_while_a_world_begins_to_close_leaves_no_trio_running(monkeypatch):
+    """Before the first task sees its cancellation, too: Trio must be driven to its end."""
+    world = world_with()
+    change = world.weather.change
+    with monkeypatch.context() as patched:
+        patched.setattr(type(world.weather), "change", lambda _weather, seed: (interrupt(), change(seed)))
+        with pytest.raises(KeyboardInterrupt):
+            world.close()
+    one_world(0)
+
+
 def test_an_error_in_a_timers_action_is_raised_where_the_world_is_driven():
     """A fault's end may name a host that does not exist: that must not take Trio down with it."""
 

@@ -173,10 +173,14 @@ def test_a_slow_reader_holds_up_the_sender_at_the_window():
 def test_a_services_answer_arrives_whole_and_waits_where_the_window_ends(count):
     """At once as far as there is room, and the rest as any send: in order, without a byte lost."""
     data = bytes(index % 251 for index in range(count))
+    waited_s = 0.0
 
     async def answer(stream):
+        nonlocal waited_s
         await stream.receive_some()
+        begun_s = trio.current_time()
         await send_answer(stream, data)
+        waited_s = trio.current_time() - begun_s
         await stream.send_eof()
 
     async def client():
@@ -186,6 +190,7 @@ def test_a_services_answer_arrives_whole_and_waits_where_the_window_ends(count):
             return await receive_until_end(stream)
 
     assert run(client, serve(answer)) == data
+    assert (waited_s > 0.9) == (count > WINDOW_BYTES)
 
 
 def test_an_answer_to_who_is_gone_fails_as_a_send_does():

@@ -211,14 +211,15 @@ def test_a_second_ctrl_c_interrupts_a_task_that_never_gives_way():
 
 def test_an_interrupt_in_the_middle_of_trios_beginning_leaves_no_trio_running(monkeypatch):
     """Else no world could be opened in this process any more, not even to run a found failure once more."""
-    start = trio.lowlevel.start_guest_run
+    setup = _run.setup_runner
 
-    def interrupted(*arguments, **options):
-        start(*arguments, **options)
+    def interrupted(*arguments):
+        runner = setup(*arguments)  # from here on Trio takes itself to be running
         interrupt()
+        return runner
 
     with monkeypatch.context() as patched:
-        patched.setattr(trio.lowlevel, "start_guest_run", interrupted)
+        patched.setattr(_run, "setup_runner", interrupted)
         with pytest.raises(KeyboardInterrupt):
             World()
     one_world(0)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from math import inf
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -22,7 +23,8 @@ from models.trespass import TRESPASSES, Trespasser
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
-from simulator import Event, Failed, History, Host, Kind, Observer, Property, System, Trouble, User, operation
+from properties.storm import ends_life
+from simulator import Event, Failed, History, Host, Observer, Property, System, Trouble, User, operation
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
 from simulator.services.postgresql import SimulatedPostgreSQL
@@ -50,6 +52,8 @@ NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
 ARRIVES_WITHIN_S = 3.0
 """How long a message that its device has given up may be on its way, or about to be stored, all the same."""
+ENDS_WITHIN_S = 3.0
+"""How long a gateway may take to end a connection that its user has left: what it waits for may come late."""
 EXPIRED_FOR_S = 0.5
 """How long ago a token must have expired to be tried as one that has."""
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
@@ -243,7 +247,7 @@ class ChatSystem(System):
                 await self._connect(user)
 
     def pending(self, history: History) -> Iterable[str]:
-        """Name messages under way or unanswered, undrained analytics and a breaker that is not closed."""
+        """Name messages under way or unanswered, connections just ending, undrained analytics, breakers not closed."""
         arrived = {event.data["message"] for event in history.observed("message_accepted")}
         for sent in history.observed("message_sent"):
             if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
@@ -254,6 +258,15 @@ class ChatSystem(System):
         for message, user in {event.data["message"]: event.data["user"] for event in accepted}.items():
             if message not in answered:
                 yield f"{user} waits for the reply to {message}"
+        left_s = {
+            event.host.removeprefix("user:"): event.at_s
+            for event in history.observed("client_state")
+            if event.data["state"] == "disconnected"
+        }
+        for opened in connections_of(history):
+            user = str(opened.data["user"])
+            if opened.at_s <= left_s.get(user, -inf) and history.now_s < left_s[user] + ENDS_WITHIN_S:
+                yield f"{opened.host} may still be ending a connection that {user} has left"
         for message, state in analytics_of(history).items():
             if state != "analytics_written":
                 yield f"the analytics of {message} are not written yet ({state})"
@@ -302,15 +315,22 @@ def analytics_of(history: History) -> dict[str, str]:
             states[str(event.data["message"])] = event.name
         elif event.name == "analytics_lost":
             states.pop(str(event.data["message"]), None)
-        elif is_end_of_process(event) and event.host == "agents":
+        elif ends_life(event) and event.host == "agents":
             states = {message: state for message, state in states.items() if state != "reply_stored"}
     return states
 
 
-def is_end_of_process(event: Event) -> bool:
-    """Whether a host has lost, by this event, what it had in memory. One that is told to end has once it is back."""
-    ended = {"crash": "begin", "vanish": "begin", "terminate": "end"}
-    return event.kind is Kind.FAULT and event.data.get("phase") == ended.get(event.name)
+def connections_of(history: History) -> list[Event]:
+    """Return the openings of the connections that no gateway has closed, nor lost with its memory."""
+    opened: dict[tuple[str, object], Event] = {}
+    for event in history.events:
+        if event.name == "connection_opened":
+            opened[event.host, event.data["connection"]] = event
+        elif event.name == "connection_closed":
+            opened.pop((event.host, event.data["connection"]), None)
+        elif ends_life(event):
+            opened = {key: opening for key, opening in opened.items() if key[0] != event.host}
+    return list(opened.values())
 
 
 def breakers_of(history: History) -> dict[tuple[str, str], str]:
@@ -319,7 +339,7 @@ def breakers_of(history: History) -> dict[tuple[str, str], str]:
     for event in history.events:
         if event.name == "breaker_moved":
             states[event.host, str(event.data["breaker"])] = str(event.data["new"])
-        elif is_end_of_process(event):
+        elif ends_life(event):
             for key in [key for key in states if key[0] == event.host]:
                 del states[key]
     return states

@@ -1,5 +1,8 @@
 """What can go wrong, sorted by whose fault it is. Every message says what happened, on what evidence, and the cure."""
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "DivergenceError",
     "EnvironmentFailedError",
@@ -7,7 +10,11 @@ __all__ = [
     "SystemFailedError",
     "UnsupportedError",
     "WavetankError",
+    "known_names",
 ]
+
+LISTED_MAX = 9
+NEAR_MAX = 2
 
 
 class WavetankError(Exception):
@@ -36,3 +43,14 @@ class DivergenceError(WavetankError):
     """Two runs of one plan differ: a source of nondeterminism inside the world, ours or the system's."""
 
     exit_code = 3
+
+
+def known_names(names: Iterable[str], command: str, meant: str = "") -> str:
+    """Return what there is, or of many the nearest to what was meant, and the command that lists them."""
+    known = list(names)
+    if not known:
+        return f"This system declares none (see {command})."
+    if not meant or len(known) <= LISTED_MAX:
+        return f"Known: {', '.join(known)}."
+    near = " or ".join(map(repr, difflib.get_close_matches(meant, known, NEAR_MAX)))
+    return f"Did you mean {near}? {command} lists them all." if near else f"{command} lists them all."

@@ -154,7 +154,11 @@ def _worded(value: object) -> str:
 
 
 def simulate(system: System, plan: Plan, properties: Iterable[Property]) -> Result:
-    """Replay a plan in a fresh world and judge it. Needs nothing but the plan: no Hypothesis, no files."""
+    """Replay a plan in a fresh world and judge it. Needs nothing but the plan: no Hypothesis, no files.
+
+    Raises InputError for a plan that was made for other operations.
+    """
+    system.check_plan(plan)
     with SimulatedRun(system, plan.setting) as run:
         for step in plan.steps:
             run.apply(step)

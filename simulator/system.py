@@ -8,14 +8,15 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import attrs
 import networkx as nx
 
-from simulator.errors import InputError, WavetankError
+from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of, trouble_kind
 from simulator.history import History, Value
+from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
 
 if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
@@ -118,10 +119,6 @@ class OperationType:
             ) from error
 
 
-def _is_async(method: object) -> bool:
-    return inspect.iscoroutinefunction(method)
-
-
 def operation(
     *,
     when: Callable[[User], bool] | None = None,
@@ -142,7 +139,7 @@ def operation(
         words = sentence or " ".join(
             ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
         )
-        if not _is_async(method):
+        if not inspect.iscoroutinefunction(cast("object", method)):
             raise InputError(f"operation {name!r} must be async: write async def {name}(self, user, ...).")
         for argument, strategy in arguments.items():
             if not callable(getattr(strategy, "filter", None)):
@@ -220,7 +217,7 @@ class System:
         chosen = frozenset(names)
         for name in sorted(chosen):
             if name not in self.defects:
-                raise InputError(f"no defect named {name!r}. {_known(self.defects, 'wavetank defects')}")
+                raise InputError(f"no defect named {name!r}. {known_names(self.defects, 'wavetank defects', name)}")
         planted = copy.copy(self)
         planted.planted = chosen
         return planted
@@ -244,7 +241,7 @@ class System:
         chosen = tuple(dict.fromkeys(names))
         for name in chosen:
             if name not in every:
-                raise InputError(f"no property named {name!r}. {_known(every, 'wavetank check --help')}")
+                raise InputError(f"no property named {name!r}. {known_names(every, 'wavetank check --runs 1', name)}")
         return tuple(every[name] for name in chosen) if chosen else tuple(every.values())
 
     def check_declared(self) -> None:
@@ -269,7 +266,22 @@ class System:
         kinds = [*FAULT_KINDS, *(each.name for host in hosts for each in host.troubles)]
         for kind in self.fault_kinds or ():
             if kind not in kinds:
-                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {_known(dict.fromkeys(kinds), '')}")
+                raise InputError(
+                    f"no fault kind {kind!r} ({what}.fault_kinds). {known_names(dict.fromkeys(kinds), '')}"
+                )
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise InputError for a plan that other operations than these were made for."""
+        declared = self.operations()
+        for step in plan.steps:
+            if isinstance(step.action, Do):
+                operation_type = declared.get(step.action.operation)
+                if operation_type is None:
+                    raise InputError(
+                        f"the system has no operation {step.action.operation!r}. Known: {', '.join(declared)}. "
+                        "A trace can be replayed only on the system that it was saved from."
+                    )
+                operation_type.check_arguments(step.action.arguments)
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
@@ -371,7 +383,7 @@ def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
     known = dict.fromkeys((*names, *(each.behind for each in hosts if each.behind)))
     for needed in host.needs:
         if needed not in known:
-            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {_known(known, '')}")
+            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known, '')}")
 
 
 def _check_troubles(what: str, host: Host) -> None:
@@ -389,11 +401,6 @@ def _check_troubles(what: str, host: Host) -> None:
                 f"the sentence of trouble {trouble.name!r} of {what}'s host {host.name!r} cannot be worded "
                 f"({type(error).__name__}: {error}). It may hold {{0}}, the host, and {{for_s}}."
             ) from error
-
-
-def _known(names: Iterable[str], command: str) -> str:
-    listed = ", ".join(names)
-    return f"Known: {listed}." if listed else f"This system declares none (see {command})."
 
 
 def _uncaught(history: Any) -> Violation | None:

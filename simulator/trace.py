@@ -16,6 +16,9 @@ __all__ = ["FAILURES", "Trace", "find_trace", "load_trace", "save_trace", "write
 FAILURES = Path(".wavetank") / "failures"
 FORMAT = "wavetank-trace"
 VERSION = 1
+BEGIN = f'{{"format":"{FORMAT}"'.encode()
+SNIFFED_BYTES = 100
+NO_TRACE = "is not a wavetank trace. Name a trace.json that wavetank check saved."
 SAME_ID_MAX = 99
 TRACE_FILE = "trace.json"
 
@@ -108,6 +111,8 @@ def find_trace(name: str) -> Path:
     matching = [each for each in known if each.startswith(name)]
     if name in known:
         matching = [name]
+    if not matching and path.is_dir():
+        raise InputError(f"{name} is a directory without a {TRACE_FILE}. Name one that wavetank check saved, or an ID.")
     if len(matching) != 1:
         what = "no trace" if not matching else f"{len(matching)} traces"
         listed = (
@@ -122,15 +127,19 @@ def find_trace(name: str) -> Path:
 def load_trace(path: Path) -> Trace:
     """Read a trace. Raises InputError that says what is wrong with the file: not a trace, too new, damaged."""
     try:
-        body = msgspec.json.decode(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"the trace cannot be read: {error}.") from error
+    try:
+        body = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not _may_be_damaged(content):
+            raise InputError(f"{path} {NO_TRACE}") from error
         raise InputError(
             f"{path} is damaged or truncated: {error}. Copy it again from where it was saved, or find the failure anew."
         ) from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise InputError(f"{path} is not a wavetank trace. Name a trace.json that wavetank check saved.")
+        raise InputError(f"{path} {NO_TRACE}")
     version = body.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise InputError(
@@ -143,6 +152,12 @@ def load_trace(path: Path) -> Trace:
         return msgspec.convert(body, Trace)
     except msgspec.ValidationError as error:
         raise InputError(f"{path} is damaged: {error}. Copy it again, or find the failure anew.") from error
+
+
+def _may_be_damaged(content: bytes) -> bool:
+    """Say whether this may be what is left of a trace: it names the format in the beginning, or ends before that."""
+    begin = content[:SNIFFED_BYTES]
+    return FORMAT.encode() in begin or BEGIN.startswith(b"".join(begin.split()))
 
 
 def _checksum(body: dict[str, Any]) -> str:

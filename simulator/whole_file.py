@@ -21,16 +21,18 @@ CURES = {
 def write_whole(path: Path, data: bytes, what: str) -> None:
     """Write a file, and the directories above it. Raises EnvironmentFailedError, which says what could not be saved.
 
-    What is no regular file (`/dev/stdout`, a pipe) is written to, never replaced.
+    A link stays, and what it leads to is replaced. What is no regular file that has a name (a device, a pipe,
+    `/dev/stdout` where that is one of them or was deleted) is written to.
     """
-    part = path.with_name(path.name + ".part")
+    meant = path.resolve()
+    part = meant.with_name(meant.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
+        meant.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not meant.is_file():
             path.write_bytes(data)
         else:
             part.write_bytes(data)
-            os.replace(part, path)
+            os.replace(part, meant)
     except OSError as error:
         with contextlib.suppress(OSError):  # the place may be such that not even this can be tried
             part.unlink()

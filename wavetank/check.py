@@ -100,11 +100,14 @@ def _write(file: Path, data: bytes) -> bool:
 
 def _check_writable(file: Path | None) -> None:
     """Find out before the search, not after it, that its result could not be written."""
-    if file is not None and not file.parent.is_dir():
-        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {file.parent}. Make it first.")
-    if file is not None and not os.access(file.parent, os.W_OK):
+    if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
+        return
+    directory = file.resolve().parent
+    if not directory.is_dir():
+        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
+    if not os.access(directory, os.W_OK):
         raise EnvironmentFailedError(
-            f"{file} cannot be written: the directory {file.parent.resolve()} is read-only. Name another one."
+            f"{file} cannot be written: the directory {directory} is read-only. Name another one."
         )
 
 

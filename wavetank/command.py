@@ -22,7 +22,7 @@ def main() -> NoReturn:
         complain(f"there is no working directory any more: {error}. Change to one that exists.", 2)
     try:
         with _ended_by_interrupts():
-            from wavetank.commands import run
+            from wavetank.sub_commands import run
     except Exception:
         traceback.print_exc()
         complain("wavetank is not installed as it should be; the lines above say what is amiss. Install it again.", 2)

@@ -8,7 +8,7 @@ import attrs
 import click
 import msgspec
 
-from simulator.campaign import Budget, Campaign, Failure
+from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
 from simulator.variant import Variant
@@ -55,7 +55,7 @@ def print_result(campaign: Campaign, trace: Trace | None, saved: Saved) -> None:
         _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
         if campaign.failure.variant is not None:
             _print_variant(campaign.failure.variant)
-        _print_replay(trace, saved)
+        _print_replay(campaign, trace, saved)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -124,17 +124,31 @@ def _print_variant(variant: Variant) -> None:
     click.echo(f"  passing:  {variant.passing}")
 
 
-def _print_replay(trace: Trace, saved: Saved) -> None:
+def _print_replay(campaign: Campaign, trace: Trace, saved: Saved) -> None:
     planted = "".join(f" --defect {name}" for name in trace.defects)
     if saved.why_not:
         click.echo(f"\nNOT saved: {saved.why_not} The same search finds it again:")
-        click.echo(f"  wavetank check {trace.system}{planted} --seed {trace.seed}")
+        click.echo(f"  wavetank check {trace.system}{planted}{_limits(campaign)} --seed {trace.seed}")
         return
     click.echo(f"\nsaved as {saved.name}, hash {trace.hash}. Replay it")
     click.echo(f"  in simulation:  wavetank replay {saved.name}")
     if trace.system == DEFAULT_SYSTEM:
         click.echo(f"  live:           wavetank staging up{planted}, then")
         click.echo(f"                  wavetank replay {saved.name} --target target.toml")
+
+
+def _limits(campaign: Campaign) -> str:
+    """Return the options, beside the seed, without which another search would be made."""
+    budget, options = campaign.budget, []
+    if budget.max_time_s is not None:
+        options.append(f" --max-time {budget.max_time_s:g}")
+    if budget.runs not in (None, RUNS_DEFAULT) or (budget.runs and budget.max_time_s):
+        options.append(f" --runs {budget.runs}")
+    if budget.steps != STEPS_DEFAULT:
+        options.append(f" --steps {budget.steps}")
+    if len(campaign.properties) < len(campaign.system.all_properties()):
+        options += [f" --property {each.name}" for each in campaign.properties]
+    return "".join(options)
 
 
 def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> bytes:

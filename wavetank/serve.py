@@ -20,7 +20,7 @@ from models.platform import ROLES
 from models.platform import serve as serve_platform
 from models.secret import DEMO_SECRET
 from models.wire import WireDatabase
-from simulator.errors import EnvironmentFailedError, InputError
+from simulator.errors import EnvironmentFailedError, InputError, known_names
 from wavetank.arguments import defect_option
 from wavetank.listening import cannot_listen
 from wavetank.ungrouped import ungrouped
@@ -218,7 +218,7 @@ def _check_defects(defects: tuple[str, ...]) -> None:
     known = [each.name for each in DEFECTS]
     for name in defects:
         if name not in known:
-            raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
+            raise InputError(f"no defect named {name!r}. {known_names(known, 'wavetank defects', name)}")
 
 
 def _secret() -> str:

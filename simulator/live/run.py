@@ -158,8 +158,10 @@ async def run_live(
 ) -> LiveResult:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted.
 
-    Raises EnvironmentFailedError, perhaps within a group, when the deployment does not do what it is ordered.
+    Raises InputError for a plan that was made for other operations, before anything is touched; and
+    EnvironmentFailedError, perhaps within a group, when the deployment does not do what it is ordered.
     """
+    system.check_plan(plan)
     with closing(Control(target.control.address, target.control.key)) as control:
         await trio.to_thread.run_sync(lambda: control.order("reset"))
         try:

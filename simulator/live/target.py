@@ -19,6 +19,7 @@ __all__ = ["Control", "Target", "inexpressible", "load_target"]
 CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 60.0
 PORT_MAX = 65_535
+OTHER = "Name another file, or remove it if a staging wrote it: `wavetank staging up` then writes a good one."
 NOT_LIVE = {"vanish": "a killed process always resets its connections"}
 
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
@@ -77,13 +78,9 @@ def load_target(path: Path) -> Target:
     except OSError as error:
         raise InputError(f"the target cannot be read: {error}. `wavetank staging up` writes a target.toml.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not TOML: {error}. Remove it, and `wavetank staging up` writes a good one."
-        ) from error
+        raise InputError(f"{path} is not TOML: {error}. {OTHER}") from error
     except msgspec.ValidationError as error:
-        raise InputError(
-            f"{path} does not describe a target: {error}. Remove it, and `wavetank staging up` writes a good one."
-        ) from error
+        raise InputError(f"{path} does not describe a target: {error}. {OTHER}") from error
 
 
 def inexpressible(plan: Plan, target: Target) -> list[str]:

@@ -10,7 +10,7 @@ __all__ = ["send_answer"]
 async def send_answer(stream: trio.SocketStream, data: bytes | bytearray) -> None:
     """Send all of it. Raises trio.BrokenResourceError, trio.ClosedResourceError.
 
-    An eighth of all turns of a simulated platform would else be services that give way before they answer. Nothing is
+    A tenth of all turns of a simulated platform would else be services that give way before they answer. Nothing is
     lost by it: whoever gets the answer is on another host, at a later instant. A real socket is sent to as ever.
     """
     socket = stream.socket

@@ -154,16 +154,12 @@ class SimulatedSocket(trio.socket.SocketType):
                 raise end.error
             if end.shut:
                 raise os_error(errno.EPIPE)
-            room = WINDOW_BYTES - end.unread
-            if room > 0:
+            if end.unread < WINDOW_BYTES:
                 break
             await end.writers.park()
-        chunk = bytes(data[:room])
-        end.unread += len(chunk)
-        end.transmit(chunk)
-        return len(chunk)
+        return self.send_at_once(data)
 
-    def send_at_once(self, data: bytes | bytearray) -> int:
+    def send_at_once(self, data: Any) -> int:
         """Send as much as the flow-control window has room for. Returns how much; 0 where `send` would raise."""
         end = self._end
         if end is None or self._closed or end.error is not None or end.shut or not self._owner.alive:

@@ -81,7 +81,7 @@ class World:
         self._ended: outcome.Outcome[None] | None = None
         self._interrupted = False
         self._pumping = False
-        self._closing = False
+        self._interrupts_wait = False
         self._main_scope = trio.CancelScope()
         self._previous_handler: Any = None
         self._collected_before = gc.isenabled()
@@ -298,7 +298,7 @@ class World:
         if self not in _alive:
             return
         assert not self._pumping, "the world cannot be closed from inside itself"
-        self._closing = True  # an interrupt from now on waits: Trio would else be left running for ever
+        self._interrupts_wait = True  # in the middle of Trio's end they would leave it running for ever
         try:
             if self._ended is None and self._ticks:
                 self._main_scope.cancel()
@@ -330,7 +330,7 @@ class World:
         if threading.current_thread() is threading.main_thread() and is_ours(signal.getsignal(signal.SIGINT)):
             # Trio's own handler would raise inside whichever task runs; ours lets the pump raise, where it is clean.
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
-        self._pumping = True  # an interrupt in the middle of Trio's beginning would leave it running for ever
+        self._interrupts_wait = True  # in the middle of Trio's beginning they would leave it running for ever
         try:
             trio.lowlevel.start_guest_run(
                 self._main,
@@ -343,7 +343,7 @@ class World:
             )
             self._seams.attach(self.clock, self._ticks[0])
         finally:
-            self._pumping = False
+            self._interrupts_wait = False
         self._pump(0.0, None)
 
     async def _main(self) -> None:
@@ -388,7 +388,7 @@ class World:
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         is_held_up = self._interrupted  # asked twice: a task that never gives way holds up the pump
-        if not self._closing and (not self._pumping or is_held_up):
+        if not self._interrupts_wait and (not self._pumping or is_held_up):
             self._previous_handler(number, frame)
         self._interrupted = True
 
@@ -429,7 +429,7 @@ class World:
     def _pump_until_ended(self) -> None:
         """Let every task see its cancellation; those that shield themselves for ever see it after `CLEAN_UP_S_MAX`."""
         stuck: list[str] = []
-        self._pumping = True  # Ctrl-C waits until the world has ended
+        self._pumping = True
         try:
             self._turn_until_ended()
             if self._ended is None:
@@ -440,9 +440,7 @@ class World:
             self._pumping = False
             if self._ended is None:
                 self._seams.abandon()
-        if self._interrupted:
-            raise KeyboardInterrupt
-        if stuck:
+        if stuck and not self._interrupted:
             raise SystemFailedError(
                 f"tasks that shield themselves from cancellation never ended: {'; '.join(stuck[:12])}"
             )
@@ -459,13 +457,11 @@ class World:
     def _collect(self) -> None:
         """Free what the run leaves behind, and let the collector go on by itself if it did before.
 
-        While Ctrl-C still waits: raised in a function that watches the collector, as Hypothesis has one, it would be
-        lost.
+        While interrupts still wait: raised in a function that watches the collector, as Hypothesis has one, one would
+        be lost.
         """
         if self._collected_before:
-            self._pumping = True
             gc.collect(0)  # everything is as young as the run
-            self._pumping = False
             gc.enable()
 
     def _restore(self) -> None:

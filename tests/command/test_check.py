@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from simulator.campaign import RUNS_DEFAULT
 from simulator.trace import load_trace
+from simulator.whole_file import write_whole
 from tests.command.stage import BANK, ROOT, SMALL, called, environment, listing, normalised, refused, wavetank
 from tests.simulator.small import drifting
 from wavetank.check import check
@@ -137,7 +138,9 @@ def test_what_was_never_judged_is_no_pass(tmp_path: Path) -> None:
         ((f"{SMALL}:nothing",), "has no 'nothing'"),
         ((f"{SMALL}:twins",), "two properties are named 'twin'"),
         ((f"{SMALL}:quiet", "--property", "isolatoin"), "Known: uncaught, finishes"),
-        (("--defect", "ack-before-stroe"), "Known: cache-without-user"),
+        (("--defect", "ack-before-stroe"), "Did you mean 'ack-before-store'"),
+        (("--defect", "no such thing 1234"), "wavetank defects lists them all."),
+        (("--property", "isolatoin"), "Did you mean 'isolation'? wavetank check --runs 1 lists them all."),
         ((f"{SMALL}:quiet", "--runs", "0"), "--runs"),
         ((f"{SMALL}:quiet", "--runs", "many"), "--runs"),
         ((f"{SMALL}:quiet", "--seed", "-1"), "--seed"),
@@ -146,7 +149,7 @@ def test_what_was_never_judged_is_no_pass(tmp_path: Path) -> None:
         ((f"{SMALL}:quiet", "--max-time", "nan"), "is not a duration"),
         ((f"{SMALL}:quiet", "--jsn", "x"), "--jsn"),
         ((f"{SMALL}:quiet", "--json", "same", "--junit", "same"), "--json and --junit name the same file same"),
-        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "there is no directory nowhere"),
+        ((f"{SMALL}:quiet", "--json", "nowhere/out.json"), "nowhere. Make it first"),
         ((f"{SMALL}:quiet", "--junit", "nowhere/out.xml"), "Make it first"),
         ((f"{SMALL}:quiet", "--json", "."), "directory"),
     ],
@@ -190,6 +193,15 @@ def test_a_failure_that_cannot_be_saved_is_still_told(tmp_path: Path) -> None:
     assert (tmp_path / ".wavetank").read_text() == "in the way"
 
 
+def test_what_finds_an_unsaved_failure_again_is_the_whole_command(tmp_path: Path) -> None:
+    """With other steps, runs or properties the same seed makes another search."""
+    (tmp_path / ".wavetank").write_text("in the way")
+    limits = ("--max-time", "90", "--runs", "50", "--steps", "25", "--property", "few-large")
+    code, out, _ = called(tmp_path, "check", f"{SMALL}:counting", *limits, "--seed", "1")
+    assert code == 1
+    assert f"  wavetank check {SMALL}:counting {' '.join(limits)} --seed 1\n" in out
+
+
 def test_a_result_that_cannot_be_written_does_not_lose_the_trace(tmp_path: Path) -> None:
     """/dev/full: a place that looks writable and is not. The other result is written, and the violation is told."""
     device = "/dev/full"
@@ -202,6 +214,34 @@ def test_a_result_that_cannot_be_written_does_not_lose_the_trace(tmp_path: Path)
     assert wavetank(tmp_path, "check", f"{SMALL}:quiet", "--runs", "3", "--json", device).returncode == 2
     assert "Traceback" not in ran.stderr
     assert len([name for name in listing(tmp_path) if name.endswith("trace.json")]) == 1
+
+
+def test_a_result_goes_to_where_a_link_leads(tmp_path: Path) -> None:
+    """/dev/stdout is one, to a file when output is redirected: replaced by a file, it would be lost to everybody."""
+    (tmp_path / "out.json").write_text("an older result")
+    (tmp_path / "link").symlink_to("out.json")
+    assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "out.json").read_bytes())["exit_code"] == 0
+
+
+def test_what_a_link_leads_to_but_has_no_name_is_written_to(tmp_path: Path) -> None:
+    """Output that goes to a file which was deleted meanwhile, as /dev/stdout shows it: the link is not replaced."""
+    with (tmp_path / "gone").open("w+b") as gone:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{gone.fileno()}")
+        (tmp_path / "gone").unlink()
+        write_whole(tmp_path / "link", b"a result", "the result")
+        gone.seek(0)
+        assert gone.read() == b"a result"
+    assert listing(tmp_path) == ["link"]
+
+
+def test_a_device_is_written_to_in_a_directory_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As whoever is not root finds /dev; a file there is refused before the search, with the directory's name."""
+    monkeypatch.setattr("wavetank.check.os.access", lambda path, _mode: not Path(path).is_dir())
+    assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "/dev/null")[0] == 0
+    sentence = refused(tmp_path, "check", f"{SMALL}:quiet", "--json", "a.json")
+    assert f"a.json cannot be written: the directory {tmp_path} is read-only" in sentence
 
 
 @pytest.mark.parametrize("arguments", [("check", f"{SMALL}:quiet", "--runs", "2"), ("defects",), ("--help",)])
@@ -280,7 +320,8 @@ def test_an_interrupt_while_the_saved_trace_is_confirmed_hides_nothing(
 ) -> None:
     """It is saved already; what was found is told, and that no fresh process has repeated it."""
 
-    def interrupted(*_arguments: object, **_options: object) -> None:
+    def interrupted(*_arguments: object, **options: object) -> None:
+        assert options["start_new_session"], "a Ctrl-C would reach the other process, too, and look like a divergence"
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from models.defects import DEFECTS
 from tests.command.stage import ROOT, SMALL, called, environment, listing, refused, wavetank
-from wavetank.commands import command
+from wavetank.sub_commands import command
 
 COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("serve-llm",), ("staging",)]
 

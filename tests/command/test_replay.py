@@ -105,6 +105,32 @@ def test_a_trace_of_something_else_is_refused(directory: Path, changes: dict[str
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "arguments=none: missing a required argument: 'amount'; it takes amount"),
+        ({"sum": 1}, "arguments=sum: "),
+        ({"amount": 1, "sum": 1}, "arguments=amount, sum: got an unexpected keyword argument 'sum'; it takes amount"),
+    ],
+)
+@pytest.mark.parametrize("user", [0, 7])
+@pytest.mark.parametrize("live", [False, True])
+def test_a_trace_of_an_older_operation_is_refused(
+    directory: Path, arguments: dict[str, int], says: str, user: int, live: bool
+) -> None:
+    """Replayed, it would fail at once, or its step would be left out, and either would be told as mended."""
+    path = trace_in(directory)
+    plan = json.loads(path.read_bytes())["plan"]
+    plan["steps"][0]["action"] |= {"arguments": arguments, "user": user}
+    edited(path, {"plan": plan})
+    if live:
+        (directory / "target.toml").write_text(
+            '[hosts]\nbank = "127.0.0.1:1"\n[control]\naddress = "127.0.0.1:1"\nkey = "k"\n'
+        )
+    sentence = refused(directory, "replay", "no-deposit", *(("--target", "target.toml") if live else ()))
+    assert f"operation 'deposit' cannot be done with {says}" in sentence
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\x00\xff", b"[" * 50_000, b"{}"])
 def test_a_damaged_trace_is_refused(directory: Path, content: bytes) -> None:
     """One sentence, with the cure."""
@@ -113,6 +139,17 @@ def test_a_damaged_trace_is_refused(directory: Path, content: bytes) -> None:
     sentence = refused(directory, "replay", "no-deposit")
     assert "trace.json" in sentence
     assert "damaged" in sentence or "not a wavetank trace" in sentence
+
+
+def test_what_never_was_a_trace_is_not_called_damaged(directory: Path) -> None:
+    """Nobody can copy it again; half a trace can be."""
+    (directory / "README.md").write_text("# wavetank\n")
+    assert "README.md is not a wavetank trace" in refused(directory, "replay", "README.md")
+    (directory / "empty").mkdir()
+    assert "empty is a directory without a trace.json" in refused(directory, "replay", "empty")
+    path = trace_in(directory)
+    path.write_bytes(path.read_bytes()[:500])
+    assert "trace.json is damaged or truncated" in refused(directory, "replay", "no-deposit")
 
 
 @pytest.mark.parametrize("name", ["nothing", "no-deposit-is-lost-00000000", "x" * 5000, "missing/trace.json"])

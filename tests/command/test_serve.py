@@ -58,6 +58,7 @@ def with_changed(option: str, value: str) -> list[str]:
         ("--token-s", "0", "--token-s"),
         ("--postgres-driver", "asyncpg", "'asyncpg' is not one of"),
         ("--defect", "nonsense", "no defect named 'nonsense'"),
+        ("--defect", "ack-before-stroe", "Did you mean 'ack-before-store'"),
     ],
 )
 def test_a_slip_of_the_hand_is_one_sentence(tmp_path: Path, option: str, value: str, says: str) -> None:

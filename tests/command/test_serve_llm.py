@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.command.stage import environment, listing, refused
-from wavetank.commands import command
 from wavetank.listening import cannot_listen
+from wavetank.sub_commands import command
 
 KEY = "sk-only-for-tests"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "why?"}], "user": "alice"}

@@ -43,7 +43,7 @@ def test_a_damaged_target_is_named_with_its_fault_and_the_cure(tmp_path: Path, t
     with pytest.raises(InputError) as raised:
         load_target(path)
     assert said in str(raised.value)
-    assert "Remove it" in str(raised.value)
+    assert "Name another file, or remove it if a staging wrote it" in str(raised.value)
 
 
 def test_a_missing_target_says_who_writes_one(tmp_path: Path) -> None:

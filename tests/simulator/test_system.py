@@ -85,6 +85,15 @@ def test_an_unknown_property_or_defect_lists_the_known() -> None:
         quiet.with_defects(["x"])
 
 
+def test_of_many_names_the_nearest_is_told() -> None:
+    """Nobody finds a typing error in forty-five names; the rest is one command away."""
+    many = type("Many", (Quiet,), {"defects": {f"{each}-is-lost": "" for each in "abcdefghijklmnop"} | {"stale": ""}})()
+    with pytest.raises(InputError, match=r"named 'stlae'\. Did you mean 'stale'\? wavetank defects lists them all\.$"):
+        many.with_defects(["stlae"])
+    with pytest.raises(InputError, match=r"named '12345'\. wavetank defects lists them all\.$"):
+        many.with_defects(["12345"])
+
+
 def test_defects_are_switched_on_in_a_copy() -> None:
     """The object that others imported stays sound."""
     assert outcomes.with_defects(["known"]).planted == {"known"}

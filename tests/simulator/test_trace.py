@@ -135,15 +135,20 @@ def test_every_truncation_is_refused() -> None:
         cut.write_bytes(content[:length])
         with pytest.raises(InputError):
             load_trace(cut)
+        assert "damaged" in refused(cut)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "damaged or truncated"),
-        (b"\xff\xfe", "damaged or truncated"),
-        (b"not json", "damaged or truncated"),
-        (b"[" * 100_000, "damaged or truncated"),
+        (b'{"for', "damaged or truncated"),
+        (b'{\n "format": "wavetank-trace",\n "version": 1,\n "sys', "damaged or truncated"),
+        (b'{"format": "wavetank-trace", "x": ' + b"[" * 100_000, "damaged or truncated"),
+        (b'\xff"format": "wavetank-trace"}', "damaged or truncated"),
+        (b"\xff\xfe", "not a wavetank trace"),
+        (b"not json", "not a wavetank trace"),
+        (b"[" * 100_000, "not a wavetank trace"),
         (b'{"a":' * 600 + b"1" + b"}" * 600, "not a wavetank trace"),
         (b"[]", "not a wavetank trace"),
         (b"null", "not a wavetank trace"),
@@ -210,6 +215,11 @@ def test_an_unknown_or_ambiguous_name_lists_what_is_there() -> None:
         find_trace("iso")
     with pytest.raises(InputError, match=r"no trace named"):
         find_trace("zzz")
+    Path("zzz").mkdir()
+    with pytest.raises(InputError, match=r"zzz is a directory without a trace.json. Name one"):
+        find_trace("zzz")
+    Path("isolation-0").mkdir()
+    assert find_trace("isolation-0").parent.name == "isolation-01234567", "it is the beginning of an ID, too"
 
 
 def test_the_same_history_of_another_system_replaces_nothing() -> None:

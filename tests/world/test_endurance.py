@@ -211,17 +211,28 @@ def test_a_second_ctrl_c_interrupts_a_task_that_never_gives_way():
 
 def test_an_interrupt_in_the_middle_of_trios_beginning_leaves_no_trio_running(monkeypatch):
     """Else no world could be opened in this process any more, not even to run a found failure once more."""
-    start = trio.lowlevel.start_guest_run
+    setup = _run.setup_runner
 
-    def interrupted(*arguments, **options):
+    def interrupted(*arguments):
+        runner = setup(*arguments)  # from here on Trio takes itself to be running
         interrupt()
-        start(*arguments, **options)
-        interrupt()
+        return runner
 
     with monkeypatch.context() as patched:
-        patched.setattr(trio.lowlevel, "start_guest_run", interrupted)
+        patched.setattr(_run, "setup_runner", interrupted)
         with pytest.raises(KeyboardInterrupt):
             World()
+    one_world(0)
+
+
+def test_an_interrupt_while_a_world_begins_to_close_leaves_no_trio_running(monkeypatch):
+    """Before the first task sees its cancellation, too: Trio must be driven to its end."""
+    world = world_with()
+    change = world.weather.change
+    with monkeypatch.context() as patched:
+        patched.setattr(type(world.weather), "change", lambda _weather, seed: (interrupt(), change(seed)))
+        with pytest.raises(KeyboardInterrupt):
+            world.close()
     one_world(0)
 
 

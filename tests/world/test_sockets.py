@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from simulator.services.answer import send_answer
 from simulator.world.connection import WINDOW_BYTES
 from simulator.world.network import CONNECT_TIMEOUT_S
 from tests.world.stage import PORT, receive_exactly, receive_until_end, serve, serve_echo, world_with
@@ -166,6 +167,51 @@ def test_a_slow_reader_holds_up_the_sender_at_the_window():
 
     run(client, serve(slow))
     assert sent[0] < 1 < 10 <= sent[1] <= sent[2]
+
+
+@pytest.mark.parametrize("count", [1, WINDOW_BYTES, 3 * WINDOW_BYTES + 1])
+def test_a_services_answer_arrives_whole_and_waits_where_the_window_ends(count):
+    """At once as far as there is room, and the rest as any send: in order, without a byte lost."""
+    data = bytes(index % 251 for index in range(count))
+    waited_s = 0.0
+
+    async def answer(stream):
+        nonlocal waited_s
+        await stream.receive_some()
+        begun_s = trio.current_time()
+        await send_answer(stream, data)
+        waited_s = trio.current_time() - begun_s
+        await stream.send_eof()
+
+    async def client():
+        async with await connect() as stream:
+            await stream.send_all(b"?")
+            await trio.sleep(1)
+            return await receive_until_end(stream)
+
+    assert run(client, serve(answer)) == data
+    assert (waited_s > 0.9) == (count > WINDOW_BYTES)
+
+
+def test_an_answer_to_who_is_gone_fails_as_a_send_does():
+    """A service must hear of it in the same way."""
+
+    async def answer(stream):
+        await trio.sleep(1)
+        with pytest.raises(trio.BrokenResourceError):
+            await send_answer(stream, b"too late")
+        await stream.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await send_answer(stream, b"later still")
+
+    async def client():
+        stream = await connect()
+        await stream.send_all(b"nobody reads this")
+        stream.socket._network.reset("c0", "server")
+        await trio.sleep(2)
+        await stream.aclose()
+
+    run(client, serve(answer))
 
 
 def test_a_cancelled_send_and_a_cancelled_receive_lose_nothing():

@@ -18,7 +18,7 @@ from simulator.candidates import count_deviations
 from simulator.deviation import Delay, Hold
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.plan import Do, Plan, Setting, Step
-from simulator.reducer import Reducer
+from simulator.reducer import Reducer, one_by_one
 from simulator.simulated_run import simulate, spelled_out
 
 PEERS = {"simloop": "WAVETANK_BENCH_SIMLOOP", "simloom": "WAVETANK_BENCH_SIMLOOM"}
@@ -86,7 +86,7 @@ def ours(name: str, runs: int, seed: int) -> dict[str, object]:
     took_s = time.perf_counter() - begun_s
     gc.unfreeze()
     reductions = [
-        Reducer(fails, budget_s=SHRINK_S, spell_out=lambda plan: spelled_out(system, plan)).reduce(plan)
+        Reducer(one_by_one(fails), budget_s=SHRINK_S, spell_out=lambda plan: spelled_out(system, plan)).reduce(plan)
         for plan in failing[:SHRUNK_MAX]
     ]
     left = [count_deviations(each.plan, Delay, Hold) for each in reductions]

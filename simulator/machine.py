@@ -85,9 +85,10 @@ class Machine(RuleBasedStateMachine):
         if self.run is None:
             return
         with self.run as run:
-            if sys.exc_info()[1] is self._handled_outside:
-                result = run.finish(self.properties)
-                type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
+            is_whole = sys.exc_info()[1] is self._handled_outside
+            result = run.finish(self.properties) if is_whole else None
+        if result is not None:
+            type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
 
 
 def machine_class(

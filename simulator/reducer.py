@@ -1,9 +1,10 @@
 """The reducer: from a failing plan to its few causes, by replaying smaller plans. It needs no Hypothesis, no luck."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
+from typing import Protocol
 
 import attrs
 import msgspec
@@ -28,13 +29,28 @@ from simulator.candidates import (
 from simulator.deviation import Delay, Hold
 from simulator.plan import Plan
 
-__all__ = ["Reducer", "Reduction"]
+__all__ = ["Reducer", "Reduction", "one_by_one"]
 
 
 DEVIATIONS_MAX = 8
 """More explicit deviations than that tell a reader no more than the number of a storm does."""
 
-Fails = Callable[[Plan], bool]
+
+class Replay(Protocol):
+    """Replays plans, several at once where it can, and says in their order whether each fails in the same way."""
+
+    def __call__(self, plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
+        """Yield each plan with its verdict. With a margin it must fail on a slower network as well."""
+
+
+def one_by_one(fails: Callable[[Plan], bool]) -> Replay:
+    """Replay in this process, by a function that says whether a plan fails in the same way."""
+
+    def replay(plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
+        for plan in plans:
+            yield plan, fails(plan) and (not with_margin or fails(slower(plan)))
+
+    return replay
 
 
 @attrs.frozen
@@ -52,7 +68,7 @@ class _OutOfTimeError(Exception):
 
 
 class Reducer:
-    """Shrinks one failing plan. `fails` replays a candidate and says whether it fails in the same way.
+    """Shrinks one failing plan, by trying what it may be replaced by.
 
     In this order, again and again until nothing helps: calm weather and a plain setting, fewer steps (delta
     debugging, Zeller and Hildebrandt, TSE 2002), fewer users, less weather, plainer and shorter faults, shorter
@@ -62,20 +78,20 @@ class Reducer:
 
     def __init__(
         self,
-        fails: Fails,
+        replay: Replay,
         *,
         budget_s: float,
         spell_out: Callable[[Plan], Plan] = lambda plan: plan,
-        simplify: Callable[[Plan, Fails], Plan] = lambda plan, _fails: plan,
+        simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
-        self._fails = fails
+        self._replay = replay
         self._spell_out = spell_out
         self._simplify = simplify
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
         self._on_progress = on_progress
-        self._seen: dict[bytes, bool] = {}
+        self._seen: dict[tuple[bytes, bool], bool] = {}
         self._margin = False  # whether what is tried now must also fail on a slower network
         self.best: Plan
 
@@ -99,10 +115,10 @@ class Reducer:
         while before != self.best:
             before = self.best
             for whole in (calm, plainer_settings):
-                self._try_first(whole(self.best))
+                self._try(whole)
             self._remove_steps()
-            self._try_first(merged_users(self.best))
-            self._try_first(fewer_users(self.best))
+            self._try(merged_users)
+            self._try(fewer_users)
             for at_step in (calmer, plainer_kinds):
                 self._sweep(at_step)
             self._fewer_deviations()
@@ -118,7 +134,7 @@ class Reducer:
     def _deviate_instead(self) -> None:
         """Replace storms by the few deviations that matter, if few enough are left to be read."""
         stormy = self.best
-        self._try_first(iter((self._spell_out(stormy),)))
+        self._try(lambda plan: iter((self._spell_out(plan),)))
         try:
             self._fewer_deviations()
         finally:
@@ -138,13 +154,8 @@ class Reducer:
         size = count_deviations(self.best, kind)
         while size:
             before = count_deviations(self.best, kind)
-            for end in range(before, 0, -size):
-                self._try_first(without(self.best, start=max(0, end - size), end=end))
+            self._at_each(range(before, 0, -size), partial(_windows, without, size))
             size = (size + 1) // 2 if size > 1 else int(count_deviations(self.best, kind) < before)
-
-    def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
-        for index in range(len(self.best.steps)):
-            self._try_first(at_step(self.best, index))
 
     def _remove_steps(self) -> None:
         """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
@@ -152,29 +163,50 @@ class Reducer:
         while size:
             before = len(self.best.steps)
             # Windows of two overlap: what opens something and what closes it often stand side by side.
-            for end in range(before, 0, -1 if size == 2 else -size):
-                if end <= len(self.best.steps):
-                    self._try_first(without_steps(self.best, max(0, end - size), end))
+            self._at_each(range(before, 0, -1 if size == 2 else -size), partial(_windows, without_steps, size))
             if size > 1 or len(self.best.steps) == before:
                 size //= 2
 
-    def _try_first(self, candidates: Iterator[Plan]) -> None:
-        """Take the first candidate that still fails, if any does."""
-        for candidate in candidates:
-            if candidate != self.best and self._still_fails(candidate) and self._keeps_margin(candidate):
-                self.best = candidate
-                self._on_progress(candidate, len(self._seen))
+    def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
+        self._at_each(range(len(self.best.steps)), at_step)
+
+    def _try(self, whole: Callable[[Plan], Iterator[Plan]]) -> None:
+        self._at_each((0,), lambda plan, _place: whole(plan))
+
+    def _at_each(self, places: Sequence[int], candidates: Callable[[Plan, int], Iterator[Plan]]) -> None:
+        """At each place in turn, take the first candidate that still fails, if any does."""
+        while places:
+            offered = [(place, plan) for place in places for plan in candidates(self.best, place)]
+            failing = self._first_failing(plan for _place, plan in offered)
+            if failing is None:
                 return
+            done = next(place for place, plan in offered if plan == failing)
+            places = places[places.index(done) + 1 :]
+            self.best = failing
+            self._on_progress(failing, len(self._seen))
 
-    def _keeps_margin(self, candidate: Plan) -> bool:
-        """Say whether a plan is as little a matter of milliseconds as before: too tight a one fails nowhere real."""
-        return not self._margin or self._still_fails(slower(candidate))
+    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
+        for plan, fails in self._replay(self._unseen(candidates), with_margin=self._margin):
+            self._seen[_key(plan), self._margin] = fails
+            if fails:
+                return plan
+        return None
 
-    def _still_fails(self, candidate: Plan) -> bool:
-        key = msgspec.json.encode(candidate)
-        known = self._seen.get(key)
-        if known is None:
-            if time.perf_counter() > self._deadline_s:
-                raise _OutOfTimeError
-            known = self._seen[key] = self._fails(candidate)
-        return known
+    def _unseen(self, candidates: Iterable[Plan]) -> Iterator[Plan]:
+        for plan in candidates:
+            if plan != self.best and self._seen.get((_key(plan), self._margin)) is not False:
+                if time.perf_counter() > self._deadline_s:
+                    raise _OutOfTimeError
+                yield plan
+
+    def _still_fails(self, plan: Plan) -> bool:
+        """Replay one plan, unless its verdict is known."""
+        return plan == self.best or self._first_failing((plan,)) is not None
+
+
+def _windows(without: Callable[..., Iterator[Plan]], size: int, plan: Plan, end: int) -> Iterator[Plan]:
+    return without(plan, start=max(0, end - size), end=end)
+
+
+def _key(plan: Plan) -> bytes:
+    return msgspec.json.encode(plan)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
+from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
 from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
+from simulator.failure import Failure
 from simulator.story import tell
 from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace

@@ -6,9 +6,10 @@ from typing import Self
 
 import click
 
-from simulator.campaign import Budget, Statistics
+from simulator.campaign import Budget
 from simulator.plan import Plan
 from simulator.property import Property, Violation
+from simulator.statistics import Statistics
 
 __all__ = ["Progress"]
 

@@ -61,7 +61,7 @@ def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -
         results.append(simulate(system, saved.plan, system.all_properties()))
     for other in results[1:]:
         if other.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result, other))
+            raise DivergenceError(first_difference(result.history.events, other.history.events))
     violation = result.verdicts[saved.broken.property].violation
     if same:
         click.echo(f"the same history, {len(results)} of {len(results)}: hash {saved.hash}")

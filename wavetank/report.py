@@ -8,7 +8,8 @@ import attrs
 import click
 import msgspec
 
-from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
+from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
+from simulator.failure import Failure
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
 from simulator.variant import Variant

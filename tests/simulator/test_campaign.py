@@ -24,11 +24,12 @@ from simulator import (
     machine_for,
     operation,
 )
-from simulator.campaign import Budget, Campaign, Statistics
+from simulator.campaign import Budget, Campaign
 from simulator.machine import machine_class
 from simulator.plan import Do, Plan
 from simulator.run import Result
 from simulator.simulated_run import simulate
+from simulator.statistics import Statistics
 from tests.reader.my_system import system as bank
 from tests.simulator.small import Quiet, counting, drifting, outcomes, quiet, unreached
 

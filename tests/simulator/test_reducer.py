@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from simulator.deviation import Delay, Hold
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
-from simulator.reducer import Reducer, Reduction
+from simulator.reducer import Reducer, Reduction, one_by_one
 
 PLENTY_S = 60.0
 
 
 def reduce(plan: Plan, fails: Callable[[Plan], bool], budget_s: float = PLENTY_S) -> Reduction:
-    return Reducer(fails, budget_s=budget_s).reduce(plan)
+    return Reducer(one_by_one(fails), budget_s=budget_s).reduce(plan)
 
 
 def do(name: str, user: int = 0, after_s: float = 0.2, weather: int = 9) -> Step:
@@ -185,7 +185,9 @@ def test_progress_is_told_of_each_smaller_plan() -> None:
             raise KeyboardInterrupt
         return True
 
-    reducer = Reducer(interrupted, budget_s=PLENTY_S, on_progress=lambda plan, _replays: told.append(len(plan.steps)))
+    reducer = Reducer(
+        one_by_one(interrupted), budget_s=PLENTY_S, on_progress=lambda plan, _replays: told.append(len(plan.steps))
+    )
     with pytest.raises(KeyboardInterrupt):
         reducer.reduce(Plan(STORM, NOISE))
     assert told[-1] == len(reducer.best.steps)
@@ -266,7 +268,7 @@ def spelled(plan: Plan) -> Plan:
 
 
 def reduce_spelled(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
-    return Reducer(fails, budget_s=PLENTY_S, spell_out=spelled).reduce(plan).plan
+    return Reducer(one_by_one(fails), budget_s=PLENTY_S, spell_out=spelled).reduce(plan).plan
 
 
 def whatever_time(deviation: Hold | Delay) -> Hold | Delay:

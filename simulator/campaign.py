@@ -29,7 +29,7 @@ __all__ = ["Budget", "Campaign"]
 
 RUNS_DEFAULT = 200
 STEPS_DEFAULT = 30
-SHRINK_BUDGET_S = 20.0
+SHRINK_BUDGET_S = 30.0
 TRIES_MIN = 20
 """How many invocations of an operation must have failed before wavetank says that it cannot succeed."""
 

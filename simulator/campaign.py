@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 import attrs
-import hypothesis
-from hypothesis import Phase
-from hypothesis.stateful import run_state_machine_as_test
 
 from simulator.arguments import simplify_arguments
 from simulator.errors import DivergenceError, WavetankError
-from simulator.generation import BACKEND
+from simulator.generation import draw_runs
 from simulator.history import Event
 from simulator.interrupts import Interrupts
 from simulator.machine import Machine, machine_class
@@ -223,19 +220,7 @@ class Campaign:
             number += 1
 
     def _search_once(self, machine: type[Machine], runs: int, number: int) -> None:
-        settings = hypothesis.settings(
-            max_examples=runs,
-            stateful_step_count=self.budget.steps + 1,  # Hypothesis counts the drawing of the frame as one
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
-            suppress_health_check=list(hypothesis.HealthCheck),
-            print_blob=False,
-            backend=BACKEND,
-        )
-        # Each search of a campaign has a seed of its own, derived so that one number repeats them all.
-        hypothesis.seed(self.seed + 1_000_003 * number)(machine)
-        run_state_machine_as_test(machine, settings=settings)
+        draw_runs(machine, runs=runs, steps=self.budget.steps, seed=self.seed, number=number)
 
     def _over(self) -> bool:
         statistics, budget = self.statistics, self.budget

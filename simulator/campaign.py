@@ -12,7 +12,7 @@ from simulator.errors import DivergenceError, WavetankError
 from simulator.generation import draw_runs
 from simulator.history import Event
 from simulator.interrupts import Interrupts
-from simulator.machine import Machine, machine_class
+from simulator.machine import machine_class
 from simulator.plan import Plan
 from simulator.property import Expectation, Outcome, Property, Violation
 from simulator.reducer import Reducer, Reduction
@@ -212,15 +212,18 @@ class Campaign:
             left = RUNS_PER_SEARCH if self.budget.runs is None else self.budget.runs - self.statistics.runs
             before = self.statistics.runs
             try:
-                self._search_once(machine, min(left, RUNS_PER_SEARCH), number)
+                draw_runs(
+                    machine,
+                    runs=min(left, RUNS_PER_SEARCH),
+                    steps=self.budget.steps,
+                    seed=self.seed,
+                    number=number,
+                )
             except _Stop:
                 return
             if self.statistics.runs == before:
                 return  # Hypothesis found nothing new to try: the system's plans are few and all were run
             number += 1
-
-    def _search_once(self, machine: type[Machine], runs: int, number: int) -> None:
-        draw_runs(machine, runs=runs, steps=self.budget.steps, seed=self.seed, number=number)
 
     def _over(self) -> bool:
         statistics, budget = self.statistics, self.budget

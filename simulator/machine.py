@@ -143,9 +143,7 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
 
 
 @st.composite
-def frames(
-    draw: st.DrawFn, system: System, possible: list[list[_Possible]], prefixes: Sequence[Plan | None]
-) -> _Frame:
+def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]], prefixes: Sequence[Plan | None]) -> _Frame:
     """Draw what a run is like: its beginning, its faults (swarm testing, Groce et al., ISSTA 2012)."""
     # Of one there is nothing to draw; Hypothesis would all the same, and every seed would mean other runs.
     prefix = draw(st.sampled_from(prefixes)) if len(prefixes) > 1 else prefixes[0]

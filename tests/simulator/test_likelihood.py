@@ -7,7 +7,7 @@ import pytest
 from simulator import InputError, System, Violation, always
 from simulator.history import Reading
 from simulator.likelihood import Likelihood, Rate, jump
-from simulator.plan import Do, Plan, Setting, Step
+from simulator.plan import Do, Plan, Setting, Step, Wait
 from tests.simulator.small import Armed, Counting, Quiet, armed, counting
 
 ACT = Step(Do("act", 0))
@@ -40,7 +40,7 @@ def test_each_rate_is_near_the_one_that_can_be_computed() -> None:
     class Even(Counting):
         users = (1, 1)
 
-    done = likelihood(Even(), [LARGE, LARGE, LARGE], runs=150, after=2).run()
+    done = likelihood(Even(), [LARGE, LARGE, LARGE], runs=100, after=2).run()
     shares = [rate.share for rate in done.rates]
     assert shares == sorted(shares)
     assert (shares[0], shares[3]) == (0.0, 1.0)  # two can never make three, and three always do
@@ -81,6 +81,22 @@ def test_the_simplest_run_of_all_is_not_counted() -> None:
             return "calm" if len(done) == 12 and done[-1].invoked.at_s == done[0].invoked.at_s else None
 
     assert likelihood(Calm(), [], runs=60, after=12).run().rates == [Rate(0, 60)]
+
+
+def test_no_run_is_made_twice() -> None:
+    """Neither in another round nor from another prefix: an interval counts independent runs."""
+    drawn: list[str] = []
+
+    class Told(Counting):
+        @always
+        def few_large(self, history: Reading) -> None:
+            """Tell what was drawn."""
+            drawn.append(str([each.arguments for each in history.operations()]))
+
+    likelihood(Told(), [Step(Wait())], runs=45, after=15).run()
+    simplest = 2 * 3  # one for each round of each prefix
+    assert len(drawn) == 2 * 45 + simplest
+    assert len(set(drawn)) == 2 * 45 + 1
 
 
 def test_an_interrupt_keeps_what_is_known_of_every_prefix() -> None:

@@ -5,11 +5,8 @@ import time
 from collections.abc import Callable
 
 import attrs
-import hypothesis
-from hypothesis import Phase
-from hypothesis.stateful import run_state_machine_as_test
 
-from simulator.generation import BACKEND
+from simulator.generation import draw_runs
 from simulator.history import Event
 from simulator.machine import machine_class
 from simulator.plan import Plan
@@ -20,9 +17,6 @@ from simulator.system import System
 from simulator.workers import told_to_stop
 
 __all__ = ["Batch", "Found", "Searched", "search"]
-
-SEEDS_APART = 1_000_003
-"""Each batch of a campaign has a seed of its own, derived so that one number repeats them all."""
 
 
 @attrs.frozen
@@ -91,17 +85,6 @@ def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, 
             raise _Stop
 
     machine = machine_class(batch.system, properties, ran)
-    settings = hypothesis.settings(
-        max_examples=batch.runs,
-        stateful_step_count=batch.steps + 1,  # Hypothesis counts the drawing of the frame as one
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
-        suppress_health_check=list(hypothesis.HealthCheck),
-        print_blob=False,
-        backend=BACKEND,
-    )
-    hypothesis.seed(batch.seed + SEEDS_APART * batch.number)(machine)
     with contextlib.suppress(_Stop):
-        run_state_machine_as_test(machine, settings=settings)
+        draw_runs(machine, runs=batch.runs, steps=batch.steps, seed=batch.seed, number=batch.number)
     return Searched(batch.number, statistics, found, last)

@@ -1,7 +1,7 @@
 """The Hypothesis state machine that generates plans, step by step, against a simulated run."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -33,9 +33,9 @@ _Possible: TypeAlias = tuple[FaultKind, tuple[str, ...]]
 
 @attrs.frozen
 class _Frame:
-    """What is drawn once per run: the setting, and which faults exist in it."""
+    """What is drawn once per run: how it begins, and which faults exist in it."""
 
-    setting: Setting
+    prefix: Plan
     faults: tuple[_Possible, ...]
     weights: Mapping[str, int]
 
@@ -57,9 +57,11 @@ class Machine(RuleBasedStateMachine):
         self._handled_outside = sys.exc_info()[1]  # a campaign may be run from within an `except` block
 
     def begin(self, frame: _Frame) -> None:
-        """Open the world in which the steps will be taken."""
+        """Open the world in which the steps will be taken, and take those that are given."""
         self.frame = frame
-        self.run = SimulatedRun(self.system, frame.setting)
+        self.run = SimulatedRun(self.system, frame.prefix.setting)
+        for step in frame.prefix.steps:
+            self.run.apply(step)
 
     def choices(self) -> list[Callable[[st.DataObject], Action]]:
         """Return what can be done now, each as often as its weight says: sensible operations, faults, waiting."""
@@ -92,15 +94,24 @@ class Machine(RuleBasedStateMachine):
 
 
 def machine_class(
-    system: System, properties: tuple[Property, ...], on_run: Callable[[Plan, Result], None]
+    system: System,
+    properties: tuple[Property, ...],
+    on_run: Callable[[Plan, Result], None],
+    *,
+    prefixes: Sequence[Plan | None] = (None,),
 ) -> type[Machine]:
-    """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`."""
+    """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`.
+
+    Each run begins with one of `prefixes`, drawn: in its setting, with its steps as they are, which count for none of
+    the run's own. None begins in a setting that is drawn, with no step. They are looked at again for every run, so a
+    list may grow meanwhile. `System.check_plan` says whether a plan fits the system.
+    """
     namespace: dict[str, Any] = {
         "__doc__": f"Generated rules for {type(system).__name__}.",
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
-        "begin_run": initialize(frame=frames(system, possible_at_places(system)))(_begin_run),
+        "begin_run": initialize(frame=frames(system, possible_at_places(system), prefixes))(_begin_run),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
         "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
@@ -133,14 +144,18 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
 
 
 @st.composite
-def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> _Frame:
-    """Draw what a run is like: users, latency, seed, faults (swarm testing, Groce et al., ISSTA 2012)."""
-    setting = Setting(
-        users=draw(st.integers(*system.users)),
-        latency_s=draw(st.sampled_from(system.latencies_s)),
-        seed=draw(st.integers(0, SEED_MAX)),
-    )
-    users = [f"user:{user_name(number)}" for number in range(setting.users)]
+def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]], prefixes: Sequence[Plan | None]) -> _Frame:
+    """Draw what a run is like: its beginning, its faults (swarm testing, Groce et al., ISSTA 2012)."""
+    # Of one there is nothing to draw; Hypothesis would all the same, and every seed would mean other runs.
+    prefix = draw(st.sampled_from(prefixes)) if len(prefixes) > 1 else prefixes[0]
+    if prefix is None:
+        setting = Setting(
+            users=draw(st.integers(*system.users)),
+            latency_s=draw(st.sampled_from(system.latencies_s)),
+            seed=draw(st.integers(0, SEED_MAX)),
+        )
+        prefix = Plan(setting, ())
+    users = [f"user:{user_name(number)}" for number in range(prefix.setting.users)]
     # Few faults that strike the same places again and again reach deeper states than many that strike once. First is
     # drawn what suffers, then whether it is struck itself or a link to it, then the place, then the kind: a service
     # with many troubles or many clients would else keep the faults from all others.
@@ -149,7 +164,7 @@ def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> 
     drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
-    return _Frame(setting, tuple(faults), weights)
+    return _Frame(prefix, tuple(faults), weights)
 
 
 def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible]]]]:

@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
-from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
+from simulator.errors import DivergenceError, EnvironmentFailedError
 from simulator.failure import Failure
 from simulator.story import tell
 from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
-from simulator.whole_file import write_whole
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
 from wavetank.progress import Progress
+from wavetank.results import FILE, check_writable, write_results
 
 __all__ = ["check", "trace_of"]
 
@@ -41,8 +41,8 @@ Examples:
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as JSON.")
-@click.option("--junit", "junit_file", type=click.Path(path_type=Path, dir_okay=False), help="Write it as JUnit XML.")
+@click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
+@click.option("--junit", "junit_file", type=FILE, help="Write it as JUnit XML.")
 def check(
     system: str,
     runs: int | None,
@@ -59,10 +59,7 @@ def check(
     A violation is shrunk to its few causes, saved under .wavetank/failures/, and told step by step.
     """
     under_test = load_system(system).with_defects(defects)
-    if json_file is not None and json_file == junit_file:
-        raise InputError(f"--json and --junit name the same file {json_file}, and one would replace the other.")
-    for file in (json_file, junit_file):
-        _check_writable(file)
+    check_writable(json_file, junit_file)
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
     budget = Budget(runs=runs or (None if max_time_s else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
     report.print_header(system, budget, seed, defects)
@@ -81,35 +78,13 @@ def check(
         trace = trace_of(system, defects, campaign, campaign.failure)
         saved = _save(trace)
     report.print_result(campaign, trace, saved)
-    written = []
-    if json_file is not None:
-        written.append(_write(json_file, report.as_json(system, campaign, trace, saved)))
-    if junit_file is not None:
-        written.append(_write(junit_file, report.as_junit(system, campaign, trace, saved).encode()))
-    return campaign.exit_code or (0 if all(written) else 2)
-
-
-def _write(file: Path, data: bytes) -> bool:
-    """Write a result, and say whether it is there: one that cannot be written must not hide what it says."""
-    try:
-        write_whole(file, data, "the result")
-    except EnvironmentFailedError as error:
-        click.echo(f"wavetank: {error}", err=True)
-        return False
-    return True
-
-
-def _check_writable(file: Path | None) -> None:
-    """Find out before the search, not after it, that its result could not be written."""
-    if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
-        return
-    directory = file.resolve().parent
-    if not directory.is_dir():
-        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
-    if not os.access(directory, os.W_OK):
-        raise EnvironmentFailedError(
-            f"{file} cannot be written: the directory {directory} is read-only. Name another one."
-        )
+    written = write_results(
+        json_file,
+        report.as_json(system, campaign, trace, saved),
+        junit_file,
+        report.as_junit(system, campaign, trace, saved),
+    )
+    return campaign.exit_code or (0 if written else 2)
 
 
 def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:

@@ -11,17 +11,16 @@ from simulator.plan import Plan
 from simulator.property import Property, Violation
 from simulator.statistics import Statistics
 
-__all__ = ["Progress"]
+__all__ = ["Line", "Progress"]
 
 TERMINAL_EVERY_S = 0.1
 LOG_EVERY_S = 10.0
 
 
-class Progress:
-    """What a campaign is doing, on standard error; standard output is for the result."""
+class Line:
+    """What is being done, on standard error; standard output is for the result."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._every_s = TERMINAL_EVERY_S if self._live else LOG_EVERY_S
         self._next_s = time.perf_counter() + self._every_s
@@ -31,25 +30,10 @@ class Progress:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._clear()
+        self.clear()
 
-    def ran(self, statistics: Statistics) -> None:
-        """Note one more run."""
-        of = f"/{self._budget.runs}" if self._budget.runs else ""
-        rate = statistics.runs / statistics.real_s if statistics.real_s else 0.0
-        left = _left(self._budget, statistics)
-        self._show(f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}")
-
-    def violated(self, broken: Property, violation: Violation, plan: Plan) -> None:
-        """Tell at once what was found, before it is shrunk."""
-        self._clear()
-        click.echo(f"{broken.name} is violated: {violation.evidence}. Shrinking {len(plan.steps)} steps ...", err=True)
-
-    def reduced(self, plan: Plan, replays: int) -> None:
-        """Note a smaller plan."""
-        self._show(f"shrinking: {len(plan.steps)} steps left after {replays} replays")
-
-    def _show(self, line: str) -> None:
+    def show(self, line: str) -> None:
+        """Tell how far it is, unless that was told a moment ago."""
         now_s = time.perf_counter()
         if now_s < self._next_s:
             return
@@ -60,10 +44,35 @@ class Progress:
         else:
             click.echo(line, err=True)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Take the line away, so that something else can be written."""
         if self._shown:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._shown = False
+
+
+class Progress(Line):
+    """What a campaign is doing."""
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self._budget = budget
+
+    def ran(self, statistics: Statistics) -> None:
+        """Note one more run."""
+        of = f"/{self._budget.runs}" if self._budget.runs else ""
+        rate = statistics.runs / statistics.real_s if statistics.real_s else 0.0
+        left = _left(self._budget, statistics)
+        self.show(f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}")
+
+    def violated(self, broken: Property, violation: Violation, plan: Plan) -> None:
+        """Tell at once what was found, before it is shrunk."""
+        self.clear()
+        click.echo(f"{broken.name} is violated: {violation.evidence}. Shrinking {len(plan.steps)} steps ...", err=True)
+
+    def reduced(self, plan: Plan, replays: int) -> None:
+        """Note a smaller plan."""
+        self.show(f"shrinking: {len(plan.steps)} steps left after {replays} replays")
 
 
 def _left(budget: Budget, statistics: Statistics) -> str:

@@ -9,14 +9,17 @@ from pathlib import Path
 import click
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
-from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
+from simulator.errors import DivergenceError, EnvironmentFailedError
+from simulator.regression import traces_in
 from simulator.story import tell
 from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
-from simulator.whole_file import write_whole
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
+from wavetank.corpus import Corpus, replay_corpus, write_corpus
+from wavetank.profile import profile_options
 from wavetank.progress import Progress
+from wavetank.results import check_writable, result_options, write_results
 
 __all__ = ["check", "trace_of"]
 
@@ -29,6 +32,7 @@ Examples:
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
+  wavetank check --profile pr                        what wavetank profiles lists under this name
 """
 
 
@@ -38,33 +42,49 @@ Examples:
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS_DEFAULT, show_default=True, help="At most, per run.")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a campaign  [drawn and printed]")
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
+@click.option("--until-interrupted", is_flag=True, help="No limit on the runs, unless --runs or --max-time is given.")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as JSON.")
-@click.option("--junit", "junit_file", type=click.Path(path_type=Path, dir_okay=False), help="Write it as JUnit XML.")
+@click.option(
+    "--regressions",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Replay the traces here first (see wavetank regress), and search only if all are fixed.",
+)
+@result_options
+@profile_options
 def check(
     system: str,
     runs: int | None,
     steps: int,
     seed: int | None,
     max_time_s: float | None,
+    until_interrupted: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
+    regressions: Path | None,
     json_file: Path | None,
     junit_file: Path | None,
+    profile: str,
 ) -> int:
     """Search SYSTEM (module:object) for a broken promise, in simulation.
 
     A violation is shrunk to its few causes, saved under .wavetank/failures/, and told step by step.
     """
     under_test = load_system(system).with_defects(defects)
-    if json_file is not None and json_file == junit_file:
-        raise InputError(f"--json and --junit name the same file {json_file}, and one would replace the other.")
-    for file in (json_file, junit_file):
-        _check_writable(file)
+    check_writable(json_file, junit_file)
+    known = [] if regressions is None else traces_in([regressions])
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
-    budget = Budget(runs=runs or (None if max_time_s else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
-    report.print_header(system, budget, seed, defects)
+    is_endless = max_time_s is not None or until_interrupted
+    budget = Budget(runs=runs or (None if is_endless else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
+    report.print_header(system, budget, seed, defects, profile)
+    corpus = Corpus()
+    if known:
+        click.echo()
+        corpus = replay_corpus(known, lambda _trace: under_test)
+        if corpus.exit_code:
+            click.echo("nothing was searched: what is known comes first")
+            return write_corpus(corpus, json_file, junit_file)
     with Progress(budget) as progress:
         campaign = Campaign(
             under_test,
@@ -79,36 +99,14 @@ def check(
     if campaign.failure is not None:
         trace = trace_of(system, defects, campaign, campaign.failure)
         saved = _save(trace)
-    report.print_result(campaign, trace, saved)
-    written = []
-    if json_file is not None:
-        written.append(_write(json_file, report.as_json(system, campaign, trace, saved)))
-    if junit_file is not None:
-        written.append(_write(junit_file, report.as_junit(system, campaign, trace, saved).encode()))
-    return campaign.exit_code or (0 if all(written) else 2)
-
-
-def _write(file: Path, data: bytes) -> bool:
-    """Write a result, and say whether it is there: one that cannot be written must not hide what it says."""
-    try:
-        write_whole(file, data, "the result")
-    except EnvironmentFailedError as error:
-        click.echo(f"wavetank: {error}", err=True)
-        return False
-    return True
-
-
-def _check_writable(file: Path | None) -> None:
-    """Find out before the search, not after it, that its result could not be written."""
-    if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
-        return
-    directory = file.resolve().parent
-    if not directory.is_dir():
-        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
-    if not os.access(directory, os.W_OK):
-        raise EnvironmentFailedError(
-            f"{file} cannot be written: the directory {directory} is read-only. Name another one."
-        )
+    report.print_result(campaign, trace, saved, profile)
+    written = write_results(
+        json_file,
+        report.as_json(system, profile, campaign, trace, saved, corpus),
+        junit_file,
+        report.as_xml(system, campaign, trace, saved, corpus),
+    )
+    return campaign.exit_code or (0 if written else 2)
 
 
 def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:

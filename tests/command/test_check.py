@@ -238,7 +238,7 @@ def test_what_a_link_leads_to_but_has_no_name_is_written_to(tmp_path: Path) -> N
 
 def test_a_device_is_written_to_in_a_directory_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As whoever is not root finds /dev; a file there is refused before the search, with the directory's name."""
-    monkeypatch.setattr("wavetank.check.os.access", lambda path, _mode: not Path(path).is_dir())
+    monkeypatch.setattr("wavetank.results.os.access", lambda path, _mode: not Path(path).is_dir())
     assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "2", "--json", "/dev/null")[0] == 0
     sentence = refused(tmp_path, "check", f"{SMALL}:quiet", "--json", "a.json")
     assert f"a.json cannot be written: the directory {tmp_path} is read-only" in sentence

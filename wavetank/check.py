@@ -11,13 +11,16 @@ import click
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
 from simulator.errors import DivergenceError, EnvironmentFailedError
 from simulator.failure import Failure
+from simulator.regression import traces_in
 from simulator.story import tell
 from simulator.system import load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
+from wavetank.corpus import Corpus, replay_corpus, write_corpus
+from wavetank.profile import profile_options
 from wavetank.progress import Progress
-from wavetank.results import FILE, check_writable, write_results
+from wavetank.results import check_writable, result_options, write_results
 
 __all__ = ["check", "trace_of"]
 
@@ -30,6 +33,7 @@ Examples:
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
+  wavetank check --profile pr                        what wavetank profiles lists under this name
 """
 
 
@@ -39,20 +43,30 @@ Examples:
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS_DEFAULT, show_default=True, help="At most, per run.")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a campaign  [drawn and printed]")
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
+@click.option("--until-interrupted", is_flag=True, help="No limit on the runs, unless --runs or --max-time is given.")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
-@click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
-@click.option("--junit", "junit_file", type=FILE, help="Write it as JUnit XML.")
+@click.option(
+    "--regressions",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Replay the traces here first (see wavetank regress), and search only if all are fixed.",
+)
+@result_options
+@profile_options
 def check(
     system: str,
     runs: int | None,
     steps: int,
     seed: int | None,
     max_time_s: float | None,
+    until_interrupted: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
+    regressions: Path | None,
     json_file: Path | None,
     junit_file: Path | None,
+    profile: str,
 ) -> int:
     """Search SYSTEM (module:object) for a broken promise, in simulation.
 
@@ -60,9 +74,18 @@ def check(
     """
     under_test = load_system(system).with_defects(defects)
     check_writable(json_file, junit_file)
+    known = [] if regressions is None else traces_in([regressions])
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
-    budget = Budget(runs=runs or (None if max_time_s else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
-    report.print_header(system, budget, seed, defects)
+    is_endless = max_time_s is not None or until_interrupted
+    budget = Budget(runs=runs or (None if is_endless else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
+    report.print_header(system, budget, seed, defects, profile)
+    corpus = Corpus()
+    if known:
+        click.echo()
+        corpus = replay_corpus(known, lambda _trace: under_test)
+        if corpus.exit_code:
+            click.echo("nothing was searched: what is known comes first")
+            return write_corpus(corpus, json_file, junit_file)
     with Progress(budget) as progress:
         campaign = Campaign(
             under_test,
@@ -77,12 +100,12 @@ def check(
     if campaign.failure is not None:
         trace = trace_of(system, defects, campaign, campaign.failure)
         saved = _save(trace)
-    report.print_result(campaign, trace, saved)
+    report.print_result(campaign, trace, saved, profile)
     written = write_results(
         json_file,
-        report.as_json(system, campaign, trace, saved),
+        report.as_json(system, profile, campaign, trace, saved, corpus),
         junit_file,
-        report.as_junit(system, campaign, trace, saved),
+        report.as_xml(system, campaign, trace, saved, corpus),
     )
     return campaign.exit_code or (0 if written else 2)
 

@@ -1,8 +1,6 @@
 """What a campaign found, for people on standard output, and for machines as JSON and JUnit XML."""
 
-import re
 from collections.abc import Iterator
-from xml.etree import ElementTree
 
 import attrs
 import click
@@ -14,14 +12,14 @@ from simulator.property import Expectation, Property
 from simulator.trace import Trace
 from simulator.variant import Variant
 from wavetank.arguments import DEFAULT_SYSTEM
+from wavetank.corpus import Corpus
+from wavetank.junit import Case, as_junit
+from wavetank.profile import DEFAULT_PROFILE
 
-__all__ = ["Saved", "as_json", "as_junit", "print_header", "print_result"]
+__all__ = ["Saved", "as_json", "as_xml", "print_header", "print_result"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
-
-PROFILE = "default"
-NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @attrs.frozen
@@ -32,16 +30,19 @@ class Saved:
     why_not: str = ""
 
 
-def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...]) -> None:
+def print_header(
+    system: str, budget: Budget, seed: int, defects: tuple[str, ...], profile: str = DEFAULT_PROFILE
+) -> None:
     """Say what is about to be done, and with which seed: it is never lost."""
     limits = [f"{budget.runs} runs" if budget.runs else "", f"{budget.max_time_s:g} s" if budget.max_time_s else ""]
     planted = f"  defects {', '.join(defects)}" if defects else ""
     click.echo(f"system  {system}{planted}")
-    click.echo(f"profile {PROFILE}: {' or '.join(filter(None, limits))}, up to {budget.steps} steps each")
+    until = " or ".join(filter(None, limits)) or "until interrupted"
+    click.echo(f"profile {profile}: {until}, up to {budget.steps} steps each")
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None, saved: Saved) -> None:
+def print_result(campaign: Campaign, trace: Trace | None, saved: Saved, profile: str = DEFAULT_PROFILE) -> None:
     """Print every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
     statistics = campaign.statistics
     click.echo()
@@ -56,7 +57,7 @@ def print_result(campaign: Campaign, trace: Trace | None, saved: Saved) -> None:
         _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
         if campaign.failure.variant is not None:
             _print_variant(campaign.failure.variant)
-        _print_replay(campaign, trace, saved)
+        _print_replay(campaign, trace, saved, profile)
     elif campaign.failure is None:
         _print_doubts(campaign)
     if campaign.interrupted:
@@ -125,11 +126,11 @@ def _print_variant(variant: Variant) -> None:
     click.echo(f"  passing:  {variant.passing}")
 
 
-def _print_replay(campaign: Campaign, trace: Trace, saved: Saved) -> None:
+def _print_replay(campaign: Campaign, trace: Trace, saved: Saved, profile: str) -> None:
     planted = "".join(f" --defect {name}" for name in trace.defects)
     if saved.why_not:
         click.echo(f"\nNOT saved: {saved.why_not} The same search finds it again:")
-        click.echo(f"  wavetank check {trace.system}{planted}{_limits(campaign)} --seed {trace.seed}")
+        click.echo(f"  wavetank check {trace.system}{planted}{_limits(campaign, profile)} --seed {trace.seed}")
         return
     click.echo(f"\nsaved as {saved.name}, hash {trace.hash}. Replay it")
     click.echo(f"  in simulation:  wavetank replay {saved.name}")
@@ -138,26 +139,30 @@ def _print_replay(campaign: Campaign, trace: Trace, saved: Saved) -> None:
         click.echo(f"                  wavetank replay {saved.name} --target target.toml")
 
 
-def _limits(campaign: Campaign) -> str:
+def _limits(campaign: Campaign, profile: str) -> str:
     """Return the options, beside the seed, without which another search would be made."""
-    budget, options = campaign.budget, []
+    budget, options, has_own = campaign.budget, [], profile != DEFAULT_PROFILE
+    if has_own:
+        options.append(f" --profile {profile}")
     if budget.max_time_s is not None:
         options.append(f" --max-time {budget.max_time_s:g}")
-    if budget.runs not in (None, RUNS_DEFAULT) or (budget.runs and budget.max_time_s):
+    elif budget.runs is None:
+        options.append(" --until-interrupted")
+    if budget.runs and (has_own or budget.runs != RUNS_DEFAULT or budget.max_time_s):
         options.append(f" --runs {budget.runs}")
-    if budget.steps != STEPS_DEFAULT:
+    if has_own or budget.steps != STEPS_DEFAULT:
         options.append(f" --steps {budget.steps}")
     if len(campaign.properties) < len(campaign.system.all_properties()):
         options += [f" --property {each.name}" for each in campaign.properties]
     return "".join(options)
 
 
-def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> bytes:
+def as_json(system: str, profile: str, campaign: Campaign, trace: Trace | None, saved: Saved, corpus: Corpus) -> bytes:
     """Return the result for machines: one JSON object."""
     statistics = campaign.statistics
     body = {
         "system": system,
-        "profile": PROFILE,
+        "profile": profile,
         "seed": campaign.seed,
         "exit_code": campaign.exit_code,
         "interrupted": campaign.interrupted,
@@ -178,6 +183,7 @@ def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) 
             for each in campaign.properties
         ],
         "failure": _failure_json(campaign, trace, saved),
+        "regressions": corpus.as_json(),
     }
     return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
 
@@ -201,41 +207,24 @@ def _failure_json(campaign: Campaign, trace: Trace | None, saved: Saved) -> obje
     }
 
 
-def as_junit(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> str:
-    """Return the result as JUnit XML: one test case per property."""
-    suite = ElementTree.Element("testsuite", name=f"wavetank {system}", time=f"{campaign.statistics.real_s:.3f}")
-    counts = {"tests": 0, "failures": 0, "errors": 0}
+def as_xml(system: str, campaign: Campaign, trace: Trace | None, saved: Saved, corpus: Corpus) -> str:
+    """Return the result as JUnit XML: one test case per trace of the corpus, and one per property."""
+    cases = (*corpus.cases(), *_cases(system, campaign, trace, saved))
+    return as_junit(system, cases, campaign.statistics.real_s)
+
+
+def _cases(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> Iterator[Case]:
+    seed = f"seed {campaign.seed}"
     for each in campaign.properties:
-        case = ElementTree.SubElement(suite, "testcase", classname=system, name=each.name)
-        counts["tests"] += 1
-        for kind, message, text in _junit_problems(campaign, each, trace, saved):
-            problem = ElementTree.SubElement(case, kind, message=_xml(message))
-            problem.text = _xml(text)
-            counts[f"{kind}s"] += 1
-    if campaign.interrupted:
-        case = ElementTree.SubElement(suite, "testcase", classname=system, name="campaign")
-        ElementTree.SubElement(case, "error", message="interrupted")
-        counts["tests"] += 1
-        counts["errors"] += 1
-    for name, count in counts.items():
-        suite.set(name, str(count))
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _xml(text: str) -> str:
-    """Escape the characters that XML cannot hold at all, not even escaped."""
-    return NO_XML.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
-
-
-def _junit_problems(
-    campaign: Campaign, each: Property, trace: Trace | None, saved: Saved
-) -> Iterator[tuple[str, str, str]]:
-    if campaign.failure is not None:
-        if each == campaign.failure.broken and trace is not None:
+        if campaign.failure is not None and trace is not None and each == campaign.failure.broken:
             place = saved.name or f"not saved: {saved.why_not}"
-            yield "failure", trace.broken.evidence, "\n".join((*trace.story, f"seed {campaign.seed}", place))
-    elif each in campaign.unreached():
-        yield "failure", "never reached", f"seed {campaign.seed}"
-    elif each in campaign.unknown():
-        yield "error", "not judged: nothing to examine happened", f"seed {campaign.seed}"
+            story = "\n".join((*trace.story, seed, place))
+            yield Case(system, each.name, "failure", trace.broken.evidence, story)
+        elif campaign.failure is None and each in campaign.unreached():
+            yield Case(system, each.name, "failure", "never reached", seed)
+        elif campaign.failure is None and each in campaign.unknown():
+            yield Case(system, each.name, "error", "not judged: nothing to examine happened", seed)
+        else:
+            yield Case(system, each.name)
+    if campaign.interrupted:
+        yield Case(system, "campaign", "error", "interrupted")

@@ -1,16 +1,25 @@
-"""Results for machines: the files that options name, and how these are written."""
+"""Results for machines: the options that name their files, and how these are written."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.whole_file import write_whole
 
-__all__ = ["FILE", "check_writable", "write_results"]
+__all__ = ["FILE", "check_writable", "result_options", "write_results"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def result_options(function: F) -> F:
+    """Add `--json FILE` and `--junit FILE`."""
+    function = click.option("--junit", "junit_file", type=FILE, help="Write it as JUnit XML.")(function)
+    return click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")(function)
 
 
 def check_writable(json_file: Path | None, junit_file: Path | None = None) -> None:

@@ -12,6 +12,8 @@ from wavetank.check import check
 from wavetank.command import complain
 from wavetank.defects import defects
 from wavetank.explain import explain
+from wavetank.profiles import profiles
+from wavetank.regress import regress
 from wavetank.replay import replay
 from wavetank.serve import serve
 from wavetank.serve_llm import serve_llm
@@ -33,8 +35,10 @@ Examples:
   wavetank check                              the built-in chat platform
   wavetank check --defect cache-without-user  the same with a planted bug
   wavetank check my_system:system --runs 500  your own system
+  wavetank check --profile pr                 in CI: the same cases every time
   wavetank replay isolation-3f9a2c01          a saved failure, in simulation
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
+  wavetank regress                            those in regressions/: which are fixed?
 """
 
 
@@ -44,7 +48,7 @@ def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
 
 
-for sub_command in (check, replay, explain, defects, serve, serve_llm, staging):
+for sub_command in (check, replay, explain, regress, profiles, defects, serve, serve_llm, staging):
     command.add_command(sub_command)
 
 

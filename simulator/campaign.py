@@ -1,7 +1,6 @@
 """A campaign: many runs of one system, until a promise is broken or the budget is used up."""
 
 import gc
-import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ import attrs
 
 from simulator.arguments import simplify_arguments
 from simulator.batch import Batch, Found, Searched, search
-from simulator.errors import DivergenceError, InputError
+from simulator.errors import DivergenceError
 from simulator.failure import Candidate, Failure, fails_the_same
 from simulator.history import Event
 from simulator.interrupts import Interrupts
@@ -23,7 +22,7 @@ from simulator.simulated_run import simulate, spelled_out
 from simulator.statistics import Statistics
 from simulator.system import System
 from simulator.variant import nearest_passing
-from simulator.workers import Alone, Workers
+from simulator.workers import Alone, Workers, check_portable
 
 __all__ = ["Budget", "Campaign"]
 
@@ -70,8 +69,8 @@ class Campaign:
         system.check_declared()
         self.system = system
         self._workers = Alone() if workers is None else workers
-        if workers is not None:
-            _check_portable(system)
+        if not isinstance(self._workers, Alone):
+            check_portable(system)
         self.properties = system.chosen_properties(properties)
         self.statistics = Statistics.of(each.name for each in self.properties)
         self.budget = budget
@@ -84,6 +83,7 @@ class Campaign:
         self._on_reduce = on_reduce
         self._begun_s = 0.0
         self._number = 0  # of the next batch
+        self._told = sys.maxsize  # the number of the batch whose violation was told
         self._found: Found | None = None
         self._last: tuple[Plan, str] | None = None
 
@@ -192,8 +192,9 @@ class Campaign:
 
     def _searched(self, searched: Searched) -> None:
         """Tell at once what broke: it is known long before it is shrunk, and before earlier batches are done."""
-        if searched.found is not None:
-            found = searched.found
+        found = searched.found
+        if found is not None and searched.number < self._told:
+            self._told = searched.number
             self._on_violation(self._named(found.property), found.violation, found.plan)
 
     def _named(self, name: str) -> Property:
@@ -248,16 +249,6 @@ class Campaign:
                 reduction.plan, final.history, lambda plan: simulate(self.system, plan, self.properties)
             )
             self.failure = attrs.evolve(self.failure, variant=variant)
-
-
-def _check_portable(system: System) -> None:
-    try:
-        pickle.dumps(system)
-    except Exception as error:
-        raise InputError(
-            f"{type(system).__name__} cannot be sent to workers: {error}. "
-            "Define it at the top of a module, keep only plain data on it, or use one worker."
-        ) from error
 
 
 def _violation(result: Result, name: str) -> Violation:

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -16,9 +17,9 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import attrs
 
-from simulator.errors import EnvironmentFailedError
+from simulator.errors import EnvironmentFailedError, InputError
 
-__all__ = ["Alone", "Pool", "Workers", "told_to_stop"]
+__all__ = ["Alone", "Pool", "Workers", "check_portable", "is_portable", "told_to_stop"]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -38,6 +39,26 @@ def told_to_stop() -> bool:
 
 
 def _nothing(_result: object) -> None: ...
+
+
+def is_portable(system: object) -> bool:
+    """Say whether a system can be sent to another process."""
+    try:
+        check_portable(system)
+    except InputError:
+        return False
+    return True
+
+
+def check_portable(system: object) -> None:
+    """Raise InputError for a system that cannot be sent to another process."""
+    try:
+        pickle.dumps(system)
+    except Exception as error:  # whatever its parts raise
+        raise InputError(
+            f"{type(system).__name__} cannot be sent to workers: {error}. "
+            "Define it at the top of a module, keep only plain data on it, or use one worker."
+        ) from error
 
 
 class Workers(Protocol):

@@ -21,6 +21,7 @@ from wavetank.corpus import Corpus, replay_corpus, write_corpus
 from wavetank.profile import profile_options
 from wavetank.progress import Progress
 from wavetank.results import check_writable, result_options, write_results
+from wavetank.workers import hired, worker_options
 
 __all__ = ["check", "trace_of"]
 
@@ -32,6 +33,7 @@ Examples:
   wavetank check                                     the built-in chat platform, 200 runs
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
+  wavetank check --workers 8 --runs 20000            on eight cores; the result is that of one
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
   wavetank check --profile pr                        what wavetank profiles lists under this name
 """
@@ -52,6 +54,7 @@ Examples:
     metavar="DIR",
     help="Replay the traces here first (see wavetank regress), and search only if all are fixed.",
 )
+@worker_options
 @result_options
 @profile_options
 def check(
@@ -64,6 +67,8 @@ def check(
     defects: tuple[str, ...],
     properties: tuple[str, ...],
     regressions: Path | None,
+    workers: int | None,
+    cluster: str | None,
     json_file: Path | None,
     junit_file: Path | None,
     profile: str,
@@ -86,12 +91,13 @@ def check(
         if corpus.exit_code:
             click.echo("nothing was searched: what is known comes first")
             return write_corpus(corpus, json_file, junit_file)
-    with Progress(budget) as progress:
+    with Progress(budget) as progress, hired(under_test, workers, cluster) as hands:
         campaign = Campaign(
             under_test,
             budget=budget,
             seed=seed,
             properties=properties,
+            workers=hands,
             on_run=progress.ran,
             on_violation=progress.violated,
             on_reduce=progress.reduced,

@@ -5,12 +5,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 import attrs
 
 from simulator.arguments import simplify_arguments
 from simulator.batch import Batch, Found, Searched, search
-from simulator.errors import DivergenceError
+from simulator.errors import DivergenceError, InputError
 from simulator.failure import Candidate, Failure, fails_the_same
 from simulator.history import Event
 from simulator.interrupts import Interrupts
@@ -38,20 +39,28 @@ RUNS_PER_BATCH = 25
 
 @attrs.frozen
 class Budget:
-    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink."""
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink.
+
+    With `until_flat` it also ends when every *sometimes* was reached and no new behaviour has come for a while.
+    """
 
     runs: int | None = RUNS_DEFAULT
     steps: int = STEPS_DEFAULT
     max_time_s: float | None = None
     shrink_s: float = SHRINK_BUDGET_S
+    until_flat: bool = False
 
 
 class Campaign:
     """Searches for a broken promise, then shrinks the plan that broke it.
 
     The same seed gives the same result, however many `workers` there are: of several failures it is the one that one
-    worker would have met first. `on_run` is called with the statistics so far, `on_violation` with what broke, before
-    it is shrunk, and `on_reduce` with each smaller failing plan.
+    worker would have met first. `on_run` is called with the statistics so far, `on_batch` with each finished batch and
+    the seconds of search by then, `on_violation` with what broke, before it is shrunk, and `on_reduce` with each
+    smaller failing plan.
+
+    What `on_batch` was given by a campaign with the same settings can be given as `earlier`, with its `earlier_s`
+    seconds: these batches are not made again, and the result is that of one campaign.
     """
 
     def __init__(
@@ -62,7 +71,10 @@ class Campaign:
         seed: int,
         properties: Iterable[str] = (),
         workers: Workers | None = None,
+        earlier: Sequence[Searched] = (),
+        earlier_s: float = 0.0,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
+        on_batch: Callable[[Searched, float], None] = lambda _searched, _real_s: None,
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
@@ -78,7 +90,10 @@ class Campaign:
         self.failure: Failure | None = None
         self.interrupted = False
         self._interrupts = Interrupts()
+        self._earlier = earlier
+        self._earlier_s = earlier_s
         self._on_run = on_run
+        self._on_batch = on_batch
         self._on_violation = on_violation
         self._on_reduce = on_reduce
         self._begun_s = 0.0
@@ -88,13 +103,17 @@ class Campaign:
         self._last: tuple[Plan, str] | None = None
 
     def run(self) -> "Campaign":
-        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
+        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly.
+
+        Raises InputError when an earlier run makes another history now: then the system is not what it was.
+        """
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
-        self._begun_s = time.perf_counter()
+        self._begun_s = time.perf_counter() - self._earlier_s
         try:
             with self._interrupts:
                 try:
+                    self._check_unchanged()
                     self._search()
                 finally:
                     self.statistics.search_s = self._elapsed_s()
@@ -111,6 +130,24 @@ class Campaign:
             self.statistics.real_s = self._elapsed_s()
             gc.unfreeze()
         return self
+
+    def recall(self) -> "Campaign":
+        """Be what the earlier batches came to, interrupted after them. A failure among them is run, and not shrunk."""
+        for searched in self._earlier:
+            self.statistics.merge(searched.statistics)
+            if searched.found is not None:
+                self.failure = self._repeated(searched.found)
+        self.statistics.search_s = self.statistics.real_s = self._earlier_s
+        self.interrupted = True
+        return self
+
+    def _check_unchanged(self) -> None:
+        last = self._earlier[-1].last if self._earlier else None
+        if last is not None and simulate(self.system, last[0], self.properties).history.hash != last[1]:
+            raise InputError(
+                f"the system has changed since these {len(self._earlier)} batches were made, or is not deterministic: "
+                "the last run makes another history now. Start a new campaign."
+            )
 
     def _elapsed_s(self) -> float:
         return time.perf_counter() - self._begun_s
@@ -158,17 +195,31 @@ class Campaign:
     def _search_batches(self) -> None:
         is_alone = isinstance(self._workers, Alone)
         make = partial(search, on_run=self._ran) if is_alone else search
-        for _batch, searched in self._workers.in_order(make, self._batches(), self._searched):
-            if not is_alone:
+        for searched in self._results(make):
+            is_new = searched.number >= len(self._earlier)
+            if not (is_alone and is_new):
                 self.statistics.merge(searched.statistics)
                 self._on_run(self.statistics)
+            if is_new:
+                self._on_batch(searched, self._elapsed_s())
             self.statistics.real_s = self._elapsed_s()
             self._interrupts.check()
             self._found = searched.found
             self._last = searched.last or self._last
-            if self._found is not None:
+            if self._found is not None or self._is_flat():
                 break
         self._workers.rest()
+
+    def _results(self, make: Callable[[Batch], Searched]) -> Iterator[Searched]:
+        """Yield what each batch comes to, or came to earlier."""
+        batches = self._batches()
+        for batch in batches:
+            if batch.number < len(self._earlier):
+                self._searched(self._earlier[batch.number])
+                yield self._earlier[batch.number]
+            else:
+                rest = self._workers.in_order(make, chain([batch], batches), self._searched)
+                yield from (searched for _batch, searched in rest)
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the batches that are still to be made; the last one may be smaller."""
@@ -200,11 +251,16 @@ class Campaign:
     def _named(self, name: str) -> Property:
         return next(each for each in self.properties if each.name == name)
 
+    def _is_flat(self) -> bool:
+        return self.budget.until_flat and self.statistics.is_flat and not self.unreached()
+
     def _is_over(self) -> bool:
         statistics, budget = self.statistics, self.budget
+        if self._number < len(self._earlier):
+            return False
         out_of_runs = budget.runs is not None and statistics.runs >= budget.runs
         out_of_time = budget.max_time_s is not None and self._elapsed_s() >= budget.max_time_s
-        return statistics.runs > 0 and (out_of_runs or out_of_time)
+        return statistics.runs > 0 and (out_of_runs or out_of_time or self._is_flat())
 
     def _repeat(self, plan: Plan, hash_before: str, before: Sequence[Event] = ()) -> Result:
         """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""

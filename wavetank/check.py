@@ -1,5 +1,6 @@
 """`wavetank check`: search a system for a broken promise; shrink, save and tell what was found."""
 
+import importlib.metadata
 import os
 import random
 import subprocess
@@ -7,25 +8,31 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
-from simulator.errors import DivergenceError, EnvironmentFailedError
+from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
 from simulator.failure import Failure
+from simulator.journal import Journal, Record, Settings
 from simulator.regression import traces_in
+from simulator.statistics import FLAT_RUNS_MIN
 from simulator.story import tell
-from simulator.system import load_system
+from simulator.system import System, load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
 from wavetank.corpus import Corpus, replay_corpus, write_corpus
 from wavetank.profile import profile_options
-from wavetank.progress import Progress
+from wavetank.progress import Progress, warn
 from wavetank.results import check_writable, result_options, write_results
 from wavetank.workers import hired, worker_options
 
-__all__ = ["check", "trace_of"]
+__all__ = ["budget_of", "check", "system_of", "trace_of"]
 
+VERSION = importlib.metadata.version("wavetank")
 SEED_MAX = 2**32 - 1
+BESIDE_RESUME = ("resume", "workers", "cluster", "json_file", "junit_file")
+"""What may be another one when a campaign is continued."""
 
 EPILOG = """
 \b
@@ -36,6 +43,8 @@ Examples:
   wavetank check --workers 8 --runs 20000            on eight cores; the result is that of one
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
   wavetank check --profile pr                        what wavetank profiles lists under this name
+  wavetank check --until-flat --max-time 1h          as long as runs still show something new
+  wavetank check --resume latest                     go on where the last campaign was killed
 """
 
 
@@ -46,6 +55,12 @@ Examples:
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a campaign  [drawn and printed]")
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
 @click.option("--until-interrupted", is_flag=True, help="No limit on the runs, unless --runs or --max-time is given.")
+@click.option(
+    "--until-flat",
+    is_flag=True,
+    help=f"Stop when every sometimes was reached, and neither the last {FLAT_RUNS_MIN} runs nor the last third of all "
+    "showed a new behaviour. No other limit, unless --runs or --max-time is given.",
+)
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
 @click.option(
@@ -53,6 +68,11 @@ Examples:
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Replay the traces here first (see wavetank regress), and search only if all are fixed.",
+)
+@click.option(
+    "--resume",
+    metavar="ID",
+    help="Go on with a campaign that was killed or interrupted (see wavetank campaigns; or: latest).",
 )
 @worker_options
 @result_options
@@ -64,9 +84,11 @@ def check(
     seed: int | None,
     max_time_s: float | None,
     until_interrupted: bool,
+    until_flat: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
     regressions: Path | None,
+    resume: str | None,
     workers: int | None,
     cluster: str | None,
     json_file: Path | None,
@@ -77,14 +99,46 @@ def check(
 
     A violation is shrunk to its few causes, saved under .wavetank/failures/, and told step by step.
     """
-    under_test = load_system(system).with_defects(defects)
     check_writable(json_file, junit_file)
-    known = [] if regressions is None else traces_in([regressions])
-    seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
-    is_endless = max_time_s is not None or until_interrupted
-    budget = Budget(runs=runs or (None if is_endless else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
-    report.print_header(system, budget, seed, defects, profile)
+    if resume is not None:
+        _check_beside_resume(click.get_current_context())
+        journal, record = Journal.reopen(resume, warn)
+    else:
+        under_test = load_system(system).with_defects(defects)
+        is_endless = max_time_s is not None or until_interrupted or until_flat
+        settings = Settings(
+            version=VERSION,
+            system=system,
+            defects=defects,
+            properties=tuple(each.name for each in under_test.chosen_properties(properties)),
+            seed=random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed,
+            runs=runs or (None if is_endless else RUNS_DEFAULT),
+            steps=steps,
+            max_time_s=max_time_s,
+            until_flat=until_flat,
+            profile=profile,
+        )
+        journal, record = Journal(settings, warn), Record(settings=settings)
+    with journal:
+        return _check(journal, record, regressions, workers, cluster, json_file, junit_file)
+
+
+def _check(
+    journal: Journal,
+    record: Record,
+    regressions: Path | None,
+    workers: int | None,
+    cluster: str | None,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> int:
+    settings, budget = record.settings, budget_of(record.settings)
+    under_test = system_of(settings)
+    known = [] if regressions is None or record.id else traces_in([regressions])
+    report.print_header(settings.system, budget, settings.seed, settings.defects, settings.profile)
     corpus = Corpus()
+    if record.id:
+        click.echo(f"goes on with {record.id}: {record.runs} runs are there already")
     if known:
         click.echo()
         corpus = replay_corpus(known, lambda _trace: under_test)
@@ -95,25 +149,58 @@ def check(
         campaign = Campaign(
             under_test,
             budget=budget,
-            seed=seed,
-            properties=properties,
+            seed=settings.seed,
+            properties=settings.properties,
             workers=hands,
+            earlier=record.searched,
+            earlier_s=record.real_s,
             on_run=progress.ran,
+            on_batch=journal.add,
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
     trace, saved = None, report.Saved()
     if campaign.failure is not None:
-        trace = trace_of(system, defects, campaign, campaign.failure)
+        trace = trace_of(settings.system, settings.defects, campaign, campaign.failure)
         saved = _save(trace)
-    report.print_result(campaign, trace, saved, profile)
+    told = "\n".join(report.result_lines(campaign, trace, saved, settings.profile))
+    journal.end(campaign.exit_code, told)
+    click.echo(told)
+    if campaign.interrupted and journal.id:
+        click.echo(f"go on with it: wavetank check --resume {journal.id}")
     written = write_results(
         json_file,
-        report.as_json(system, profile, campaign, trace, saved, corpus),
+        report.as_json(settings.system, settings.profile, campaign, trace, saved, corpus),
         junit_file,
-        report.as_xml(system, campaign, trace, saved, corpus),
+        report.as_xml(settings.system, campaign, trace, saved, corpus),
     )
     return campaign.exit_code or (0 if written else 2)
+
+
+def budget_of(settings: Settings) -> Budget:
+    """Return what a campaign with these settings may spend."""
+    return Budget(settings.runs, settings.steps, settings.max_time_s, until_flat=settings.until_flat)
+
+
+def system_of(settings: Settings) -> System:
+    """Load the system of a campaign. Raises InputError, also when another wavetank has begun the campaign."""
+    if settings.version != VERSION:
+        raise InputError(
+            f"the campaign was begun by wavetank {settings.version}, and this is {VERSION}, whose seeds may mean "
+            "other runs. Use that one, or start a new campaign."
+        )
+    return load_system(settings.system).with_defects(settings.defects)
+
+
+def _check_beside_resume(context: click.Context) -> None:
+    """Raise InputError for an option beside --resume that would make it another campaign."""
+    for each in context.command.params:
+        is_given = context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+        if is_given and each.name not in BESIDE_RESUME:
+            raise InputError(
+                f"--resume goes on with what the campaign began with, so {max(each.opts, key=len)} cannot be given "
+                "beside it. --workers, --cluster, --json and --junit can."
+            )
 
 
 def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:

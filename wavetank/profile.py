@@ -31,21 +31,24 @@ DEFAULT_PROFILE = "default"
 OWN = ("profile", "config")
 """The options that choose a profile, and cannot be in one."""
 
+ONCE = ("resume",)
+"""The options that mean one campaign, which no profile does."""
+
 PURPOSES = {
     DEFAULT_PROFILE: "when no profile is named",
     "pr": f"the same cases every time, after those in {CORPUS}/ if there are any; minutes",
-    "nightly": "other cases every night; hours",
+    "nightly": f"other cases every night, after those in {CORPUS}/; hours",
     "explore": "other cases until you interrupt it",
 }
 
 
 def _built_in() -> dict[str, Profile]:
     """Return the profiles that are there without a file."""
-    pr: Profile = {"seed": 1, "runs": 500}
+    corpus = {"regressions": str(CORPUS)} if CORPUS.is_dir() else {}
     return {
         DEFAULT_PROFILE: {},
-        "pr": {**pr, "regressions": str(CORPUS)} if CORPUS.is_dir() else pr,
-        "nightly": {"max_time": "4h"},
+        "pr": {"seed": 1, "runs": 500, **corpus},
+        "nightly": {"max_time": "4h", **corpus},
         "explore": {"until_interrupted": True},
     }
 
@@ -153,7 +156,7 @@ def schema_of(command: click.Command) -> dict[str, Any]:
 
 def _keys(command: click.Command) -> dict[str, click.Parameter]:
     """Return what can be in a profile: `--max-time` is `max_time`; what can be given several times is in the plural."""
-    return {_key(parameter): parameter for parameter in command.params if parameter.name not in OWN}
+    return {_key(parameter): parameter for parameter in command.params if parameter.name not in (*OWN, *ONCE)}
 
 
 def _key(parameter: click.Parameter) -> str:

@@ -11,10 +11,11 @@ from simulator.plan import Plan
 from simulator.property import Property, Violation
 from simulator.statistics import Statistics
 
-__all__ = ["Line", "Progress"]
+__all__ = ["Line", "Progress", "warn"]
 
 TERMINAL_EVERY_S = 0.1
 LOG_EVERY_S = 10.0
+CLEARED = "\r\x1b[K"
 
 
 class Line:
@@ -39,7 +40,7 @@ class Line:
             return
         self._next_s = now_s + self._every_s
         if self._live:
-            click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+            click.echo(f"{CLEARED}{line}", nl=False, err=True)
             self._shown = True
         else:
             click.echo(line, err=True)
@@ -47,8 +48,13 @@ class Line:
     def clear(self) -> None:
         """Take the line away, so that something else can be written."""
         if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            click.echo(CLEARED, nl=False, err=True)
             self._shown = False
+
+
+def warn(sentence: str) -> None:
+    """Say what does not end the work, on a line of its own."""
+    click.echo(f"{CLEARED if sys.stderr.isatty() else ''}wavetank: {sentence}", err=True)
 
 
 class Progress(Line):
@@ -63,7 +69,11 @@ class Progress(Line):
         of = f"/{self._budget.runs}" if self._budget.runs else ""
         rate = statistics.runs / statistics.real_s if statistics.real_s else 0.0
         left = _left(self._budget, statistics)
-        self.show(f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s{left}")
+        held = sum(tally.held > 0 for tally in statistics.tallies.values())
+        self.show(
+            f"{statistics.runs}{of} runs, {rate:.1f}/s, {statistics.simulated_s:,.0f} simulated s, "
+            f"{held} of {len(statistics.tallies)} properties held, {len(statistics.first_run):,} behaviours{left}"
+        )
 
     def violated(self, broken: Property, violation: Violation, plan: Plan) -> None:
         """Tell at once what was found, before it is shrunk."""

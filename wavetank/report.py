@@ -13,21 +13,27 @@ from simulator.trace import Trace
 from simulator.variant import Variant
 from wavetank.arguments import DEFAULT_SYSTEM
 from wavetank.corpus import Corpus
+from wavetank.growth import growth, growth_lines
 from wavetank.junit import Case, as_junit
 from wavetank.profile import DEFAULT_PROFILE
 
-__all__ = ["Saved", "as_json", "as_xml", "print_header", "print_result"]
+__all__ = ["Saved", "as_json", "as_xml", "print_header", "result_lines"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
 
 
+GROWTH_RUNS_MIN = 500
+"""Below it how behaviours grew over the runs says little."""
+
+
 @attrs.frozen
 class Saved:
-    """Under which name a failure was saved, or why not; nothing of both when there was none."""
+    """Under which name a failure was saved, or why not and the command that leads to it; nothing if there was none."""
 
     name: str = ""
     why_not: str = ""
+    again: str = ""
 
 
 def print_header(
@@ -37,33 +43,38 @@ def print_header(
     limits = [f"{budget.runs} runs" if budget.runs else "", f"{budget.max_time_s:g} s" if budget.max_time_s else ""]
     planted = f"  defects {', '.join(defects)}" if defects else ""
     click.echo(f"system  {system}{planted}")
+    limits.append("until nothing new comes" if budget.until_flat else "")
     until = " or ".join(filter(None, limits)) or "until interrupted"
     click.echo(f"profile {profile}: {until}, up to {budget.steps} steps each")
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None, saved: Saved, profile: str = DEFAULT_PROFILE) -> None:
-    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
+def result_lines(
+    campaign: Campaign, trace: Trace | None, saved: Saved, profile: str = DEFAULT_PROFILE
+) -> Iterator[str]:
+    """Yield every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
     statistics = campaign.statistics
-    click.echo()
+    yield ""
     for each in campaign.properties:
-        click.echo(_property_line(campaign, each))
+        yield _property_line(campaign, each)
     ratio = statistics.simulated_s / statistics.search_s if statistics.search_s else 0.0
-    click.echo(
+    yield (
         f"\n{statistics.runs} runs, {statistics.steps:,} steps, {statistics.events:,} events: "
         f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
     )
+    if campaign.budget.until_flat or statistics.runs >= GROWTH_RUNS_MIN:
+        yield from growth_lines(statistics)
     if campaign.failure is not None and trace is not None:
-        _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
+        yield from _failure_lines(campaign.failure, trace, is_interrupted=campaign.interrupted)
         if campaign.failure.variant is not None:
-            _print_variant(campaign.failure.variant)
-        _print_replay(campaign, trace, saved, profile)
+            yield from _variant_lines(campaign.failure.variant)
+        yield from _replay_lines(campaign, trace, saved, profile)
     elif campaign.failure is None:
-        _print_doubts(campaign)
+        yield from _doubt_lines(campaign)
     if campaign.interrupted:
-        click.echo("interrupted; the figures above are those of the runs that ended")
+        yield "interrupted; the figures above are those of the runs that ended"
     elif campaign.exit_code == 0:
-        click.echo("all properties hold")
+        yield "all properties hold"
 
 
 def _property_line(campaign: Campaign, each: Property) -> str:
@@ -93,50 +104,51 @@ def _detail(campaign: Campaign, each: Property) -> str:
     return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined}{more}"
 
 
-def _print_doubts(campaign: Campaign) -> None:
+def _doubt_lines(campaign: Campaign) -> Iterator[str]:
     """Say what a campaign without a failure has not shown."""
     for each in campaign.unreached():
-        click.echo(f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults.")
+        yield f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults."
     for each in campaign.unknown():
         missing = campaign.statistics.tallies[each.name].missing
-        click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
+        yield f"not judged: {each.name}, because {missing or 'no run ended'}."
     for name in campaign.never_succeeded():
         tried = campaign.statistics.outcomes[name].total()
-        click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
+        yield f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong."
 
 
-def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> None:
-    click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
-    click.echo(f"evidence: {failure.violation.evidence}")
+def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> Iterator[str]:
+    yield f"\n{failure.broken.name} is violated: {failure.broken.summary}"
+    yield f"evidence: {failure.violation.evidence}"
     reduction = failure.reduction
     why = "interrupted" if is_interrupted else "time ran out"
     rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
     setting = failure.plan.setting
-    click.echo(
+    yield (
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
         f"{reduction.real_s:.1f} s{rest}. {setting.users} user(s), latency {setting.latency_s * 1000:g} ms:"
     )
     for number, line in enumerate(trace.story, 1):
-        click.echo(f"{number:3}. {line}")
+        yield f"{number:3}. {line}"
 
 
-def _print_variant(variant: Variant) -> None:
-    click.echo(f"\nthe same passes {variant.without}. Where the two part:")
-    click.echo(f"  failing:  {variant.failing}")
-    click.echo(f"  passing:  {variant.passing}")
+def _variant_lines(variant: Variant) -> Iterator[str]:
+    yield f"\nthe same passes {variant.without}. Where the two part:"
+    yield f"  failing:  {variant.failing}"
+    yield f"  passing:  {variant.passing}"
 
 
-def _print_replay(campaign: Campaign, trace: Trace, saved: Saved, profile: str) -> None:
+def _replay_lines(campaign: Campaign, trace: Trace, saved: Saved, profile: str) -> Iterator[str]:
     planted = "".join(f" --defect {name}" for name in trace.defects)
     if saved.why_not:
-        click.echo(f"\nNOT saved: {saved.why_not} The same search finds it again:")
-        click.echo(f"  wavetank check {trace.system}{planted}{_limits(campaign, profile)} --seed {trace.seed}")
+        search = f"wavetank check {trace.system}{planted}{_limits(campaign, profile)} --seed {trace.seed}"
+        yield f"\nNOT saved: {saved.why_not} {'This goes on:' if saved.again else 'The same search finds it again:'}"
+        yield f"  {saved.again or search}"
         return
-    click.echo(f"\nsaved as {saved.name}, hash {trace.hash}. Replay it")
-    click.echo(f"  in simulation:  wavetank replay {saved.name}")
+    yield f"\nsaved as {saved.name}, hash {trace.hash}. Replay it"
+    yield f"  in simulation:  wavetank replay {saved.name}"
     if trace.system == DEFAULT_SYSTEM:
-        click.echo(f"  live:           wavetank staging up{planted}, then")
-        click.echo(f"                  wavetank replay {saved.name} --target target.toml")
+        yield f"  live:           wavetank staging up{planted}, then"
+        yield f"                  wavetank replay {saved.name} --target target.toml"
 
 
 def _limits(campaign: Campaign, profile: str) -> str:
@@ -146,10 +158,12 @@ def _limits(campaign: Campaign, profile: str) -> str:
         options.append(f" --profile {profile}")
     if budget.max_time_s is not None:
         options.append(f" --max-time {budget.max_time_s:g}")
-    elif budget.runs is None:
+    elif budget.runs is None and not budget.until_flat:
         options.append(" --until-interrupted")
     if budget.runs and (has_own or budget.runs != RUNS_DEFAULT or budget.max_time_s):
         options.append(f" --runs {budget.runs}")
+    if budget.until_flat:
+        options.append(" --until-flat")
     if has_own or budget.steps != STEPS_DEFAULT:
         options.append(f" --steps {budget.steps}")
     if len(campaign.properties) < len(campaign.system.all_properties()):
@@ -171,6 +185,12 @@ def as_json(system: str, profile: str, campaign: Campaign, trace: Trace | None, 
         "events": statistics.events,
         "simulated_s": statistics.simulated_s,
         "real_s": statistics.real_s,
+        "behaviours": {
+            "count": len(statistics.first_run),
+            "last_new_run": statistics.last_new_run,
+            "is_flat": statistics.is_flat,
+            "growth": growth(statistics),
+        },
         "properties": [
             {
                 "name": each.name,

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from simulator.errors import WavetankError
+from wavetank.campaigns import campaigns
 from wavetank.check import check
 from wavetank.command import complain
 from wavetank.defects import defects
@@ -36,6 +37,7 @@ Examples:
   wavetank check --defect cache-without-user  the same with a planted bug
   wavetank check my_system:system --runs 500  your own system
   wavetank check --profile pr                 in CI: the same cases every time
+  wavetank campaigns                          long ones that are kept, also if they were killed
   wavetank replay isolation-3f9a2c01          a saved failure, in simulation
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
   wavetank regress                            those in regressions/: which are fixed?
@@ -48,7 +50,7 @@ def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
 
 
-for sub_command in (check, replay, explain, regress, profiles, defects, serve, serve_llm, staging):
+for sub_command in (check, campaigns, replay, explain, regress, profiles, defects, serve, serve_llm, staging):
     command.add_command(sub_command)
 
 

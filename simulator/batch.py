@@ -32,6 +32,9 @@ class Batch:
     until_s: float | None = None
     """When to stop in any case, as `time.time` tells it: a moment that other machines know, too."""
 
+    def __str__(self) -> str:
+        return f"batch {self.number} of {type(self.system).__name__} with seed {self.seed}"
+
 
 @attrs.frozen
 class Found:

@@ -204,9 +204,8 @@ class Campaign:
                 self._on_batch(searched, self._elapsed_s())
             self.statistics.real_s = self._elapsed_s()
             self._interrupts.check()
-            self._found = searched.found
             self._last = searched.last or self._last
-            if self._found is not None or self._is_flat():
+            if searched.found is not None or self._is_flat():
                 break
         self._workers.rest()
 
@@ -242,10 +241,14 @@ class Campaign:
         self._interrupts.check()
 
     def _searched(self, searched: Searched) -> None:
-        """Tell at once what broke: it is known long before it is shrunk, and before earlier batches are done."""
+        """Tell at once what broke: it is known long before it is shrunk, and before earlier batches are done.
+
+        It is what was found, unless one of those finds another: whoever interrupts them does not lose it.
+        """
         found = searched.found
         if found is not None and searched.number < self._told:
             self._told = searched.number
+            self._found = found
             self._on_violation(self._named(found.property), found.violation, found.plan)
 
     def _named(self, name: str) -> Property:

@@ -45,6 +45,9 @@ class Candidate:
     plan: Plan
     with_margin: bool = False
 
+    def __str__(self) -> str:
+        return f"a replay of {len(self.plan.steps)} steps that may break {self.property}"
+
 
 def fails_the_same(candidate: Candidate) -> bool:
     """Replay a candidate, and say whether it is the same failure."""

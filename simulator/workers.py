@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import attrs
 
+from simulator.apart import Apart
 from simulator.errors import EnvironmentFailedError, InputError
 
 __all__ = ["Alone", "Pool", "Workers", "check_portable", "is_portable", "told_to_stop"]
@@ -29,6 +30,9 @@ DEATHS_MAX = 3
 
 JOBS_PER_WORKER = 2
 """So many jobs per worker are handed out at once: no worker waits for us, and few jobs are in vain."""
+
+GRACE_S = 5.0
+"""So long may a worker take to end the run that it is in the middle of, when it is told to stop."""
 
 _stop: Event | None = None
 
@@ -103,12 +107,20 @@ class _HandedOut(Generic[J, R]):
 class Pool:
     """Processes of this machine, or what `connect` returns an executor for. A context manager.
 
-    When a worker dies, killed for want of memory say, all are replaced, and what they had in hand is done again.
+    When a worker dies, killed for want of memory say, it is replaced, and what was in hand is done again.
+    `deaths` are the exceptions by which an executor says that one has died.
     """
 
-    def __init__(self, count: int, connect: Callable[[], Executor] | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        connect: Callable[[], Executor] | None = None,
+        deaths: tuple[type[Exception], ...] = (BrokenExecutor,),
+    ) -> None:
         self.count = count
         self._connect = connect or self._processes
+        self._is_own = connect is None
+        self._deaths = deaths
         self._executor: Executor | None = None
         # Forked workers need not import everything again; elsewhere than on Linux a fork is not safe.
         self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -122,18 +134,21 @@ class Pool:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stopping.set()
+        self.rest()
         self._disconnect()
 
     def _disconnect(self) -> None:
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor.shutdown(wait=self._is_own)  # a cluster gives up by itself what nobody waits for
             self._executor = None
 
     def rest(self) -> None:
         """Give up what nobody asked the result of."""
         self._stopping.set()
-        wait(self._unwanted)
+        if wait(self._unwanted, GRACE_S).not_done and self._is_own:
+            for child in multiprocessing.active_children():
+                child.kill()
+            self._disconnect()
         self._unwanted.clear()
         self._stopping.clear()
 
@@ -151,16 +166,16 @@ class Pool:
                 if not window:
                     return
                 wait([each.future for each in window if not each.is_told], return_when=FIRST_COMPLETED)
+                if self._is_own and any(self._is_lost(each.future) for each in window):
+                    self._disconnect()  # the others die with it, and then it is known of each whether it was done
                 done = [each for each in window if not each.is_told and each.future.done()]
-                lost = [each for each in done if isinstance(each.future.exception(), BrokenExecutor)]
-                deaths = deaths + 1 if len(lost) == len(done) else 0
+                lost = [each for each in done if self._is_lost(each.future)]
+                deaths = deaths + 1 if lost and len(lost) == len(done) else 0
                 if deaths > DEATHS_MAX:
                     raise EnvironmentFailedError(
                         f"workers died {deaths} times in a row, doing {lost[0].job}. Killed for want of memory? "
-                        "With --workers 1 the run that kills them is made in this process."
+                        "With --workers 1 it is done in this process."
                     )
-                if lost:
-                    self._disconnect()
                 for each in lost:
                     each.future = self._hand_out(function, each.job)
                 for each in done:
@@ -174,10 +189,15 @@ class Pool:
             running = [each.future for each in window if not each.future.cancel()]
             self._unwanted = [each for each in (*self._unwanted, *running) if not each.done()]
 
+    def _is_lost(self, future: "Future[R]") -> bool:
+        if future.cancelled():
+            raise EnvironmentFailedError("the cluster has gone, or was restarted. Start it, and the campaign, again.")
+        return future.done() and isinstance(future.exception(), self._deaths)
+
     def _hand_out(self, function: Callable[[J], R], job: J) -> "Future[R]":
         if self._executor is None:
             self._executor = self._connect()
-        return self._executor.submit(function, job)
+        return self._executor.submit(function if self._is_own else Apart(function), job)
 
 
 def _begin_work(stopping: Event) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from typing import Any, TypeVar
 
 import click
@@ -71,5 +72,6 @@ def _connected(address: str) -> Iterator[Pool]:
                 f"a worker of the cluster at {address} has {max(threads.values())} threads, and a process can hold one "
                 f"world at a time. Start them with dask worker {address} --nthreads 1."
             )
-        with Pool(len(threads), connect=lambda: client.get_executor(pure=False)) as pool:
+        deaths = (BrokenExecutor, distributed.KilledWorker)
+        with Pool(len(threads), lambda: client.get_executor(pure=False), deaths) as pool:
             yield pool

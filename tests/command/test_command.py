@@ -16,6 +16,7 @@ from wavetank.sub_commands import command
 COMMANDS = [
     (),
     ("check",),
+    ("campaigns",),
     ("replay",),
     ("explain",),
     ("regress",),

@@ -23,6 +23,7 @@ from simulator.candidates import (
     shorter_faults,
     shorter_pauses,
     slower,
+    waits_instead,
     without_deviations,
     without_steps,
 )
@@ -34,6 +35,10 @@ __all__ = ["Reducer", "Reduction", "one_by_one"]
 
 DEVIATIONS_MAX = 8
 """More explicit deviations than that tell a reader no more than the number of a storm does."""
+
+
+FEW = 5
+"""Steps and deviations in all that are few enough to be content with."""
 
 
 class Replay(Protocol):
@@ -100,6 +105,8 @@ class Reducer:
         self.best = plan
         try:
             self._to_fixpoint()
+            if _size(self.best) > FEW:
+                self._otherwise(plan)
             self.best = self._simplify(self.best, self._still_fails)
             self._to_fixpoint()
         except _OutOfTimeError:
@@ -109,6 +116,16 @@ class Reducer:
     def so_far(self) -> Reduction:
         """Return what is reached by now."""
         return Reduction(self.best, len(self._seen), time.perf_counter() - self._begun_s, complete=False)
+
+    def _otherwise(self, plan: Plan) -> None:
+        """Begin again, with steps left out before the weather is calmed: some failures need a storm or many steps."""
+        first = self.best
+        self.best = plan
+        try:
+            self._remove_steps()
+            self._to_fixpoint()
+        finally:
+            self.best = min(first, self.best, key=_size)
 
     def _to_fixpoint(self) -> None:
         before, spelled_out = None, inf
@@ -147,7 +164,8 @@ class Reducer:
             before = self.best
             self._thin_out(Delay, partial(without_deviations, kind=Delay))
             self._thin_out(Hold, fewer_holds)
-            self._sweep(joined_delays)
+            for at_step in (joined_delays, waits_instead):
+                self._sweep(at_step)
 
     def _thin_out(self, kind: type[Hold] | type[Delay], without: Callable[..., Iterator[Plan]]) -> None:
         """Delete runs of deviations of one kind, long ones first."""
@@ -202,6 +220,12 @@ class Reducer:
     def _still_fails(self, plan: Plan) -> bool:
         """Replay one plan, unless its verdict is known."""
         return plan == self.best or self._first_failing((plan,)) is not None
+
+
+def _size(plan: Plan) -> int:
+    """How much a reader has to keep in mind: steps and deviations; of a storm, everything that it may have done."""
+    storms = sum(step.weather != 0 for step in plan.steps)
+    return len(plan.steps) + count_deviations(plan, Delay, Hold) + DEVIATIONS_MAX * storms
 
 
 def _windows(without: Callable[..., Iterator[Plan]], size: int, plan: Plan, end: int) -> Iterator[Plan]:

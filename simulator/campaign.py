@@ -11,9 +11,9 @@ from hypothesis import Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from simulator.arguments import simplify_arguments
+from simulator.divergence import divergence
 from simulator.errors import DivergenceError, WavetankError
 from simulator.generation import BACKEND
-from simulator.history import Event
 from simulator.interrupts import Interrupts
 from simulator.machine import Machine, machine_class
 from simulator.plan import Plan
@@ -31,6 +31,9 @@ STEPS_DEFAULT = 30
 SHRINK_BUDGET_S = 20.0
 TRIES_MIN = 20
 """How many invocations of an operation must have failed before wavetank says that it cannot succeed."""
+
+REPEATED_ONE_IN = 50
+"""Of so many runs that kept every promise the first is run once more, and the very last one is."""
 
 RUNS_PER_SEARCH = 200
 """Hypothesis remembers every example it tried; a long campaign is many searches, so that memory stays flat."""
@@ -104,14 +107,18 @@ class Failure:
 
 
 class _Stop(BaseException):
-    """Ends Hypothesis's search at once; it lets only base exceptions pass."""
+    """Ends Hypothesis's search at once, with an error or without; it lets only base exceptions pass."""
+
+    def __init__(self, error: DivergenceError | None = None) -> None:
+        self.error = error
 
 
 class Campaign:
     """Searches for a broken promise, then shrinks the plan that broke it.
 
     `on_run` is called after every run with the statistics so far, `on_violation` with what broke first, before it is
-    shrunk, and `on_reduce` with each smaller failing plan.
+    shrunk, and `on_reduce` with each smaller failing plan. With `doublecheck` every run is run twice,
+    not only a sample of them.
     """
 
     def __init__(
@@ -121,6 +128,7 @@ class Campaign:
         budget: Budget,
         seed: int,
         properties: Iterable[str] = (),
+        doublecheck: bool = False,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
@@ -133,6 +141,7 @@ class Campaign:
         self.seed = seed
         self.failure: Failure | None = None
         self.interrupted = False
+        self._doublecheck = doublecheck
         self._interrupts = Interrupts()
         self._on_run = on_run
         self._on_violation = on_violation
@@ -140,7 +149,7 @@ class Campaign:
         self._last: tuple[Plan, Result] | None = None
 
     def run(self) -> "Campaign":
-        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
+        """Search, and shrink what was found. Raises DivergenceError when a run cannot be repeated exactly."""
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
         begun_s = time.perf_counter()
@@ -152,8 +161,8 @@ class Campaign:
                     self.statistics.search_s = time.perf_counter() - begun_s
                 if self.failure is not None:
                     self._shrink(self.failure)
-                elif self._last is not None:
-                    self._repeat(*self._last)
+                else:
+                    self._repeat_last()
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -209,14 +218,23 @@ class Campaign:
             if self._over():
                 raise _Stop
 
-        machine = machine_class(self.system, self.properties, on_run)
+        def on_closed() -> None:
+            if self._last is not None and (self._doublecheck or self.statistics.runs % REPEATED_ONE_IN == 1):
+                try:
+                    self._repeat_last()
+                except DivergenceError as error:
+                    raise _Stop(error) from None
+
+        machine = machine_class(self.system, self.properties, on_run, on_closed)
         number = 0
         while not self._over():
             left = RUNS_PER_SEARCH if self.budget.runs is None else self.budget.runs - self.statistics.runs
             before = self.statistics.runs
             try:
                 self._search_once(machine, min(left, RUNS_PER_SEARCH), number)
-            except _Stop:
+            except _Stop as stop:
+                if stop.error is not None:
+                    raise stop.error from None
                 return
             if self.statistics.runs == before:
                 return  # Hypothesis found nothing new to try: the system's plans are few and all were run
@@ -242,11 +260,18 @@ class Campaign:
         out_of_runs = budget.runs is not None and statistics.runs >= budget.runs
         return out_of_runs or (budget.max_time_s is not None and statistics.real_s >= budget.max_time_s)
 
+    def _repeat_last(self) -> None:
+        """Repeat the last run, unless it has been."""
+        if self._last is not None:
+            self._repeat(*self._last)
+            self._last = None
+
     def _repeat(self, plan: Plan, result: Result) -> None:
         """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""
         again = simulate(self.system, plan, self.properties)
-        if again.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result, again))
+        diverged = divergence(self.system, plan, result.history, again.history)
+        if diverged is not None:
+            raise diverged
 
     def _found(self, plan: Plan, result: Result) -> Failure:
         """Return a failure as the search has found it: whatever comes next, an interrupt too, it is not lost."""
@@ -297,22 +322,3 @@ def _violation(result: Result, name: str) -> Violation:
     violation = result.verdicts[name].violation
     assert violation is not None
     return violation
-
-
-def first_difference(one: Result, other: Result) -> str:
-    """Return a sentence that names the first event in which two runs of one plan differ."""
-    for left, right in zip(one.history.events, other.history.events, strict=False):
-        if left != right:
-            return (
-                f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-                f"First differing event: index={left.index}, once {_short(left)}, then {_short(right)}."
-            )
-    lengths = len(one.history.events), len(other.history.events)
-    return (
-        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-        f"events={lengths}; as far as both go they are equal except in the scheduler's choices."
-    )
-
-
-def _short(event: Event) -> str:
-    return f"{event.kind.value} {event.name} on {event.host} at {event.at_s} s with {dict(event.data)}"[:200]

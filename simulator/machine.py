@@ -43,12 +43,14 @@ class _Frame:
 class Machine(RuleBasedStateMachine):
     """Rules for one system: its operations, its faults, and the passing of time.
 
-    A finished run is handed to `on_run`. Raising there ends the search.
+    A finished run is handed to `on_run`. Raising there ends the search, as it does in `on_closed`, which is called when
+    the run's world is closed: only then can another be opened.
     """
 
     system: ClassVar[System]
     properties: ClassVar[tuple[Property, ...]]
     on_run: Callable[[Plan, Result], None]
+    on_closed: Callable[[], None]
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,10 +90,14 @@ class Machine(RuleBasedStateMachine):
             if sys.exc_info()[1] is self._handled_outside:
                 result = run.finish(self.properties)
                 type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
+        type(self).on_closed()
 
 
 def machine_class(
-    system: System, properties: tuple[Property, ...], on_run: Callable[[Plan, Result], None]
+    system: System,
+    properties: tuple[Property, ...],
+    on_run: Callable[[Plan, Result], None],
+    on_closed: Callable[[], None] = lambda: None,
 ) -> type[Machine]:
     """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`."""
     namespace: dict[str, Any] = {
@@ -99,6 +105,7 @@ def machine_class(
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
+        "on_closed": staticmethod(on_closed),
         "begin_run": initialize(frame=frames(system, possible_at_places(system)))(_begin_run),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
+from simulator.divergence import DIFFERENT
 from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
 from simulator.story import tell
 from simulator.system import load_system
@@ -21,6 +22,17 @@ from wavetank.progress import Progress
 __all__ = ["check", "trace_of"]
 
 SEED_MAX = 2**32 - 1
+HASH_SEEDS = ("4711", "1", "2", "3", "4")
+"""Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
+
+OF_STRINGS = (
+    "Likely cause: the order of a set of strings, or hash(), since fresh processes differ with PYTHONHASHSEED. "
+    "Sort, or use a dict, which keeps its order."
+)
+OF_THIS_PROCESS = (
+    "Likely cause: what earlier runs had left behind in this process (a global, an attribute of a class, a cache), or "
+    "what has changed outside since, for fresh processes agree with each other."
+)
 
 EPILOG = """
 \b
@@ -29,6 +41,7 @@ Examples:
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
+  wavetank check my_system:system --doublecheck      is your system deterministic? exit code 3 if not
 """
 
 
@@ -38,6 +51,7 @@ Examples:
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS_DEFAULT, show_default=True, help="At most, per run.")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a campaign  [drawn and printed]")
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
+@click.option("--doublecheck", is_flag=True, help="Run every run twice, and compare  [one in 50, and the last]")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as JSON.")
@@ -48,6 +62,7 @@ def check(
     steps: int,
     seed: int | None,
     max_time_s: float | None,
+    doublecheck: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
     json_file: Path | None,
@@ -71,6 +86,7 @@ def check(
             budget=budget,
             seed=seed,
             properties=properties,
+            doublecheck=doublecheck,
             on_run=progress.ran,
             on_violation=progress.violated,
             on_reduce=progress.reduced,
@@ -141,8 +157,23 @@ def _save(trace: Trace) -> report.Saved:
 
 def _confirm(path: Path) -> None:
     """Replay the saved trace in a fresh process with another string hash seed: the same hash, or it is no evidence."""
-    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": os.pathsep.join(sys.path)}
-    fresh = subprocess.run(
+    fresh = _replayed_afresh(path, HASH_SEEDS[0])
+    if fresh.returncode == 1:
+        return
+    told = fresh.stderr.strip() or fresh.stdout.strip()[-400:]
+    message = (
+        f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
+        f"exit={fresh.returncode}. {told}"
+    )
+    if fresh.returncode == DivergenceError.exit_code and DIFFERENT not in told:  # the fresh process agrees with itself
+        others = (_replayed_afresh(path, seed) for seed in HASH_SEEDS[1:])
+        message += f"\n{OF_STRINGS if any(each.stderr != fresh.stderr for each in others) else OF_THIS_PROCESS}"
+    raise DivergenceError(message)
+
+
+def _replayed_afresh(path: Path, hash_seed: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
         [sys.executable, "-m", "wavetank", "replay", str(path), "--exact"],
         env=environment,
         capture_output=True,
@@ -151,8 +182,3 @@ def _confirm(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
     )
-    if fresh.returncode != 1:
-        raise DivergenceError(
-            f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
-            f"exit={fresh.returncode}. {fresh.stderr.strip() or fresh.stdout.strip()[-400:]}"
-        )

@@ -39,8 +39,11 @@ UNSEEN = {
 
 CAUSES = {
     Cause.OUTSIDE: (
-        "Likely cause: a clock, a thread, a file or the like, since runs differ also from one state of the process."
+        "Likely cause: a thread, a file, another process or the like, since runs differ also from one state of the "
+        "process, and with a counter in place of the real clock."
     ),
+    Cause.CLOCK: "Likely cause: the real clock, since runs with a counter in its place are equal.",
+    Cause.ENTROPY: "Likely cause: randomness that no world seeds, since runs with a seed in its place are equal.",
     Cause.ADDRESSES: (
         "Likely cause: the order of a set, or id(), since runs differ with the places of objects in memory. "
         "Sort, or use a dict, which keeps its order."
@@ -159,14 +162,18 @@ def likely_cause(system: System, plan: Plan, index: int) -> str:
     with Watch(index) as watch, contextlib.suppress(WavetankError):
         run()
     calls = [each for each in watch.calls if (each.reach is Reach.ADDRESS) == (cause is Cause.ADDRESSES)]
+    calls = [each for each in calls if each.reach.name == cause.name] or calls
     told = [CAUSES[cause]]
     if watch.event_place is not None:
         told.append(f"What differs was recorded at {watch.event_place}.")
     if calls and cause is not Cause.KEPT:
         told.append("Called before that, and controlled by no world:")
-        told += [f"  {each.function}() at {each.place}" for each in calls[:CALLS_MAX]]
+        told += [
+            f"  {each.function}() at {each.place}" + (f", through {each.library}" if each.library else "")
+            for each in calls[:CALLS_MAX]
+        ]
         told += [f"  and {len(calls) - CALLS_MAX} more"] if len(calls) > CALLS_MAX else []
         told += dict.fromkeys(each.reach.value for each in calls[:CALLS_MAX])
-    elif cause is Cause.OUTSIDE:
-        told.append("No call of such a thing was seen, so which it is cannot be known.")
+    elif cause in (Cause.OUTSIDE, Cause.CLOCK, Cause.ENTROPY):
+        told.append("No call of such a thing was seen: where it is cannot be known.")
     return "\n".join(told)

@@ -20,7 +20,7 @@ import attrs
 import simulator
 from simulator.history import History
 
-__all__ = ["Call", "Reach", "Watch"]
+__all__ = ["FUNCTIONS", "Call", "Reach", "Watch", "find"]
 
 
 class Reach(enum.Enum):
@@ -42,7 +42,7 @@ FUNCTIONS = {
     Reach.ENTROPY: "os.urandom os.getrandom _uuid.generate_time_safe _ssl.RAND_bytes",
     Reach.MACHINE: (
         "builtins.open os.open os.stat os.lstat os.fstat os.listdir os.scandir os.getpid os.fork os.system "
-        "_posixsubprocess.fork_exec _socket.getaddrinfo _socket.gethostname"
+        "_posixsubprocess.fork_exec _socket.gethostname"
     ),
     Reach.ADDRESS: "builtins.id",
 }
@@ -56,11 +56,12 @@ METHODS: dict[CodeType, tuple[str, Reach]] = {
 
 @attrs.frozen
 class Call:
-    """A call that leaves the world: of what, and from where in the system's code."""
+    """A call that leaves the world: of what, from where in the system's code, and through which library, if any."""
 
     function: str
     reach: Reach
     place: str
+    library: str
 
 
 class Watch:
@@ -78,13 +79,13 @@ class Watch:
             function: (name.removeprefix("builtins.").lstrip("_"), reach)
             for reach, names in FUNCTIONS.items()
             for name in names.split()
-            if (function := _find(name)) is not None
+            if (function := find(name)) is not None
         }
 
     @property
     def calls(self) -> list[Call]:
-        """What was called, the nearest to the event first."""
-        return sorted(self._calls, key=lambda call: -self._calls[call])
+        """What was called, by the system itself first, and the nearest to the event."""
+        return sorted(self._calls, key=lambda call: (bool(call.library), -self._calls[call]))
 
     def __enter__(self) -> Self:
         self._outside = sys._getframe(1).f_code
@@ -111,9 +112,9 @@ class Watch:
         # Everybody asks for the `id` of what they were given; only who does so in the system itself may order by it.
         if reach is Reach.ADDRESS and frame is not None and _owner(frame.f_code.co_filename) is not Owner.SYSTEM:
             return
-        place = _place(frame)
+        place, library = _place(frame)
         if place is not None:
-            self._calls[Call(name, reach, place)] = self._next
+            self._calls[Call(name, reach, place, library)] = self._next
 
     def _place_outside_ours(self, frame: FrameType | None) -> str | None:
         """Name who had the world do something; None when it was the run itself, which whoever watches has started."""
@@ -121,7 +122,7 @@ class Watch:
             if frame.f_code is self._outside:
                 return None
             frame = frame.f_back
-        return _place(frame)
+        return _place(frame)[0]
 
 
 class Owner(enum.Enum):
@@ -134,26 +135,34 @@ class Owner(enum.Enum):
     OURS = "the world's"
 
 
-def _place(frame: FrameType | None) -> str | None:
-    """Name the innermost line of the system's code in a stack, else that of a library; None if the world called."""
-    library = None
+def _place(frame: FrameType | None) -> tuple[str | None, str]:
+    """Name the innermost line of the system's code in a stack, and the library that it has called, if any.
+
+    Of a stack without the system's code the place is in the library; there is none where the world called.
+    """
+    place, library = None, ""
     while frame is not None:
         file = frame.f_code.co_filename
         owner = _owner(file)
         if owner is Owner.LOADER:
-            return None
+            return None, ""
         if owner is Owner.OURS:
             break
-        if owner is Owner.SYSTEM or (owner is Owner.LIBRARY and library is None):
-            named = f"{_short(file)}:{frame.f_lineno} in {frame.f_code.co_qualname.replace('.<locals>', '')}"
-            if owner is Owner.SYSTEM:
-                return named
-            library = named
+        if owner is Owner.SYSTEM:
+            return _line(frame), library
+        if owner is Owner.LIBRARY and not library:
+            place, library = _line(frame), _short(file).split(os.sep)[0]
         frame = frame.f_back
-    return library
+    return place, library
 
 
-def _find(name: str) -> Any:
+def _line(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{_short(code.co_filename)}:{frame.f_lineno} in {code.co_qualname.replace('.<locals>', '')}"
+
+
+def find(name: str) -> Any:
+    """Return a function by its full name, or None where Python has none of this name."""
     module, _, function = name.rpartition(".")
     return getattr(sys.modules.get(module), function, None)
 

@@ -41,7 +41,7 @@ Examples:
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
-  wavetank check my_system:system --doublecheck      is your system deterministic? exit code 3 if not
+  wavetank check my_system:system --doublecheck      every run twice; exit code 3 if two differ
 """
 
 

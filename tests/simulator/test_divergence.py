@@ -1,9 +1,11 @@
 """Two runs of one plan that differ: where they part is told in words, and what parted them, if it can be known."""
 
+import importlib
 import os
 import pickle
 import random
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from simulator.campaign import REPEATED_ONE_IN, Budget, Campaign
 from simulator.divergence import divergence, first_difference, kept_in, likely_cause, record_of
 from simulator.history import History, Kind, Unseen
 from simulator.plan import Do, Plan, Setting, Step, Wait
-from simulator.repetition import littered
+from simulator.repetition import Cause, cause_of, littered
 from simulator.simulated_run import simulate
 from simulator.trace import Broken, Trace, event_record
 from simulator.watch import Reach
@@ -48,35 +50,62 @@ def told(system: System) -> str:
 
 
 @pytest.mark.parametrize(
-    ("source", "function", "cure"),
+    ("source", "cause", "function", "cure"),
     [
-        (unsteady.by_the_clock, "time.monotonic", Reach.CLOCK),
-        (unsteady.by_the_clock_of_a_loop, "time.monotonic", Reach.CLOCK),
-        (unsteady.in_a_thread, "thread.start_new_thread", Reach.THREAD),
-        (unsteady.entropy_by_an_own_name, "os.urandom", Reach.ENTROPY),
-        (unsteady.unseeded, "random.Random", Reach.ENTROPY),
-        (unsteady.counted_in_a_file, "open", Reach.MACHINE),
-        (unsteady.from_another_process, "posixsubprocess.fork_exec", Reach.MACHINE),
-        (unsteady.from_a_socket, "socket.socket", Reach.MACHINE),
-        (unsteady.order_by_id, "id", Reach.ADDRESS),
+        (unsteady.by_the_clock, "the real clock", "time.monotonic", Reach.CLOCK),
+        (unsteady.by_the_clock_of_a_loop, "the real clock", "time.monotonic", Reach.CLOCK),
+        (unsteady.in_a_thread, "a thread, a file", "thread.start_new_thread", Reach.THREAD),
+        (unsteady.entropy_by_an_own_name, "randomness that no world seeds", "os.urandom", Reach.ENTROPY),
+        (unsteady.unseeded, "randomness that no world seeds", "random.Random", Reach.ENTROPY),
+        (unsteady.counted_in_a_file, "a thread, a file", "open", Reach.MACHINE),
+        (unsteady.from_another_process, "a thread, a file", "posixsubprocess.fork_exec", Reach.MACHINE),
+        (unsteady.from_a_socket, "a thread, a file", "socket.socket", Reach.MACHINE),
+        (unsteady.order_by_id, "the order of a set, or id()", "id", Reach.ADDRESS),
     ],
 )
-def test_a_call_that_leaves_the_world_is_named(source: Callable[[], object], function: str, cure: Reach) -> None:
+def test_a_call_that_leaves_the_world_is_named(
+    source: Callable[[], object], cause: str, function: str, cure: Reach
+) -> None:
     """What was called, the line of the system that did, what came of it, and what to do instead."""
     lines = told(Unsteady(source)).splitlines()
     assert lines[1] == "First differing event: index=3"
     assert lines[2].startswith("  once  observe seen on user:alice at 0.001 s with what=")
     assert lines[3].startswith("  then  observe seen on user:alice at 0.001 s with what=")
+    assert lines[4].startswith(f"Likely cause: {cause}")
     assert any(line.startswith(f"  {function}() at tests/simulator/unsteady.py:") for line in lines), lines
     assert any(f" in {source.__name__}" in line for line in lines if line.startswith(f"  {function}()")), lines
     assert cure.value in lines
     assert any(line.startswith("What differs was recorded at tests/simulator/unsteady.py:") for line in lines)
 
 
-@pytest.mark.parametrize("source", [unsteady.order_of_a_set, unsteady.order_by_id])
-def test_what_depends_on_addresses_is_told_from_what_leaves_the_world(source: Callable[[], object]) -> None:
+def test_what_a_library_calls_is_told_with_its_name_and_is_what_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that a library does the clock is it: runs with a counter in its place are equal. The file is not."""
+    (tmp_path / "timepiece.py").write_text(
+        "import os\nfrom time import monotonic\ndef now():\n    os.stat('/')\n    return monotonic()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("simulator.watch.PACKAGES", (str(tmp_path),))
+    now = importlib.import_module("timepiece").now
+    text = told(Unsteady(lambda: now()))
+    assert "Likely cause: the real clock" in text
+    assert "  time.monotonic() at tests/simulator/test_divergence.py:" in text
+    assert ", through timepiece.py\n" in text
+    assert "os.stat" not in text
+
+
+def test_repetitions_that_do_not_end_well_tell_nothing() -> None:
+    """Neither that they are equal, nor that they are not."""
+    assert cause_of(lambda: os._exit(1)) is Cause.UNKNOWN
+    assert cause_of(lambda: os.kill(os.getpid(), signal.SIGKILL) or "") is Cause.UNKNOWN  # type: ignore[func-returns-value]
+
+
+def test_what_depends_on_addresses_is_told_from_what_leaves_the_world() -> None:
     """Nothing is called to go through a set; where objects lie is changed instead, and nothing else."""
-    assert "Likely cause: the order of a set, or id()" in told(Unsteady(source))
+    text = told(Unsteady(unsteady.order_of_a_set))
+    assert "Likely cause: the order of a set, or id()" in text
+    assert "Called before that" not in text
 
 
 def test_what_one_run_keeps_for_the_next_is_told_from_the_rest() -> None:
@@ -89,7 +118,7 @@ def test_what_one_run_keeps_for_the_next_is_told_from_the_rest() -> None:
 def test_what_no_profiler_sees_is_not_guessed() -> None:
     """That it comes from outside is known, and which it is, is not."""
     text = told(Unsteady(unsteady.unseeded_in_compiled_code))
-    assert text.endswith("No call of such a thing was seen, so which it is cannot be known.")
+    assert text.endswith("No call of such a thing was seen: where it is cannot be known.")
 
 
 def test_a_divergence_that_does_not_come_again_has_no_cause_that_is_known() -> None:

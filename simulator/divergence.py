@@ -143,9 +143,10 @@ def divergence(system: System, plan: Plan, one: History, other: History) -> Dive
 
     To find out why, the plan is run again, a dozen times.
     """
-    difference = first_difference(record_of(one), record_of(other))
-    if difference is None:
+    if one.hash == other.hash:
         return None
+    difference = first_difference(record_of(one), record_of(other))
+    assert difference is not None
     return DivergenceError(
         f"{DIFFERENT}, so something in the system or in wavetank is not deterministic.\n"
         f"{difference.text}\n{likely_cause(system, plan, difference.index)}"

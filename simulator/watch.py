@@ -48,6 +48,7 @@ FUNCTIONS = {
 }
 """Those of C, by name; what Python's own library has on top of them calls them. `time.time` is moved with a world."""
 
+# Their first argument `a` is None where nothing was given: no seed, in the case of the generator.
 METHODS: dict[CodeType, tuple[str, Reach]] = {
     socket.socket.__init__.__code__: ("socket.socket", Reach.MACHINE),
     random.Random.seed.__code__: ("random.Random", Reach.ENTROPY),

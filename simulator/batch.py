@@ -1,27 +1,34 @@
 """A batch: a few runs of a campaign, drawn from a seed of their own, the same wherever and whenever they are made."""
 
-import contextlib
 import time
 from collections.abc import Callable
 
 import attrs
 
+from simulator.divergence import Record, divergence, record_of
+from simulator.errors import WavetankError
 from simulator.generation import draw_runs
-from simulator.history import Event
 from simulator.machine import machine_class
 from simulator.plan import Plan
 from simulator.property import Violation
 from simulator.run import Result
+from simulator.simulated_run import simulate
 from simulator.statistics import Statistics
 from simulator.system import System
 from simulator.workers import told_to_stop
 
-__all__ = ["Batch", "Found", "Searched", "search"]
+__all__ = ["Batch", "Searched", "Seen", "search"]
+
+REPEATED_IN_ONE_OF = 2
+"""In one of so many batches a run is made twice, if not all are."""
 
 
 @attrs.frozen
 class Batch:
-    """So many runs of at most so many steps, judged by the properties of these names; one `number` per campaign."""
+    """So many runs of at most so many steps, judged by the properties of these names; each has its own `number`.
+
+    With `doublecheck` each run is made twice, and compared.
+    """
 
     system: System
     properties: tuple[str, ...]
@@ -29,62 +36,78 @@ class Batch:
     number: int
     runs: int
     steps: int
+    doublecheck: bool = False
     until_s: float | None = None
     """When to stop in any case, as `time.time` tells it: a moment that other machines know, too."""
 
 
 @attrs.frozen
-class Found:
-    """A run that broke a promise: which, how, and what must be the same when it is run again."""
+class Seen:
+    """A run as it was seen: which promises it broke and how, and what must be the same when it is made again."""
 
     plan: Plan
-    property: str
-    violation: Violation
-    hash: str
-    events: tuple[Event, ...]
+    violations: tuple[tuple[str, Violation], ...]
+    record: Record
 
     @classmethod
-    def of(cls, plan: Plan, result: Result) -> "Found":
-        """Return what a violating run is kept as: of several broken promises the first one."""
-        name = result.violated[0]
-        violation = result.verdicts[name].violation
-        assert violation is not None
-        return cls(plan, name, violation, result.history.hash, tuple(result.history.events))
+    def of(cls, plan: Plan, result: Result) -> "Seen":
+        """Return what a run is kept as, its violations in the order in which the system declares its properties."""
+        violations = ((name, result.verdicts[name].violation) for name in result.violated)
+        return cls(plan, tuple((name, each) for name, each in violations if each), record_of(result.history))
 
 
 @attrs.frozen
 class Searched:
-    """What a batch came to. It ends at its first failure; `last` is the last plan that passed, with its hash."""
+    """What a batch came to. It ends at its first failure; `last` is the last run that passed."""
 
     number: int
     statistics: Statistics
-    found: Found | None = None
-    last: tuple[Plan, str] | None = None
+    found: Seen | None = None
+    last: Seen | None = None
 
 
 class _Stop(BaseException):
-    """Ends Hypothesis's search at once; it lets only base exceptions pass."""
+    """Ends Hypothesis's search at once, with an error or without; it lets only base exceptions pass."""
+
+    def __init__(self, error: WavetankError | None = None) -> None:
+        self.error = error
 
 
 def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, _result: None) -> Searched:
-    """Make the runs of a batch, until one breaks a promise. `on_run` is called after each."""
+    """Make the runs of a batch, until one breaks a promise. `on_run` is called after each.
+
+    Raises DivergenceError when one that is made twice is not the same again.
+    """
     properties = batch.system.chosen_properties(batch.properties)
     statistics = Statistics.of(batch.properties)
-    found: Found | None = None
-    last: tuple[Plan, str] | None = None
+    ended: tuple[Plan, Result] | None = None
 
     def ran(plan: Plan, result: Result) -> None:
-        nonlocal found, last
+        nonlocal ended
+        ended = plan, result
         statistics.add(plan, result)
-        if result.violated:
-            found = Found.of(plan, result)
-        else:
-            last = plan, result.history.hash
         on_run(plan, result)
-        if found is not None or told_to_stop() or (batch.until_s is not None and time.time() >= batch.until_s):
+        if result.violated:
+            raise _Stop
+        # Not the first one, which is always the simplest that there is.
+        if batch.doublecheck or (statistics.runs == 2 and batch.number % REPEATED_IN_ONE_OF == 0):
+            _repeat(batch.system, plan, result)
+        if told_to_stop() or (batch.until_s is not None and time.time() >= batch.until_s):
             raise _Stop
 
     machine = machine_class(batch.system, properties, ran)
-    with contextlib.suppress(_Stop):
+    try:
         draw_runs(machine, runs=batch.runs, steps=batch.steps, seed=batch.seed, number=batch.number)
-    return Searched(batch.number, statistics, found, last)
+    except _Stop as stop:
+        if stop.error is not None:
+            raise stop.error from None
+    if ended is None:
+        return Searched(batch.number, statistics)
+    seen = Seen.of(*ended)
+    return Searched(batch.number, statistics, *((seen, None) if seen.violations else (None, seen)))
+
+
+def _repeat(system: System, plan: Plan, result: Result) -> None:
+    again = simulate(system, plan, ()).history
+    if again.hash != result.history.hash:
+        raise _Stop(divergence(system, plan, record_of(result.history), record_of(again)))

@@ -3,16 +3,15 @@
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import attrs
 
 from simulator.arguments import simplify_arguments
-from simulator.batch import Batch, Found, Searched, search
-from simulator.errors import DivergenceError
+from simulator.batch import Batch, Searched, Seen, search
+from simulator.divergence import divergence, record_of
 from simulator.failure import Candidate, Failure, fails_the_same
-from simulator.history import Event
 from simulator.interrupts import Interrupts
 from simulator.plan import Plan
 from simulator.property import Expectation, Property, Violation
@@ -51,7 +50,8 @@ class Campaign:
 
     The same seed gives the same result, however many `workers` there are: of several failures it is the one that one
     worker would have met first. `on_run` is called with the statistics so far, `on_violation` with what broke, before
-    it is shrunk, and `on_reduce` with each smaller failing plan.
+    it is shrunk, and `on_reduce` with each smaller failing plan. With `doublecheck` every run is made twice, not only a
+    sample of them.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Campaign:
         seed: int,
         properties: Iterable[str] = (),
         workers: Workers | None = None,
+        doublecheck: bool = False,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
@@ -77,6 +78,7 @@ class Campaign:
         self.seed = seed
         self.failure: Failure | None = None
         self.interrupted = False
+        self._doublecheck = doublecheck
         self._interrupts = Interrupts()
         self._on_run = on_run
         self._on_violation = on_violation
@@ -84,11 +86,11 @@ class Campaign:
         self._begun_s = 0.0
         self._number = 0  # of the next batch
         self._told = sys.maxsize  # the number of the batch whose violation was told
-        self._found: Found | None = None
-        self._last: tuple[Plan, str] | None = None
+        self._found: Seen | None = None
+        self._last: Seen | None = None
 
     def run(self) -> "Campaign":
-        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
+        """Search, and shrink what was found. Raises DivergenceError when a run cannot be repeated exactly."""
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
         self._begun_s = time.perf_counter()
@@ -103,8 +105,8 @@ class Campaign:
                             self.failure = self._repeated(self._found)
                 if self.failure is not None:
                     self._shrink(self.failure)
-                elif self._last is not None:
-                    self._repeat(*self._last)
+                elif self._last is not None and not self._doublecheck:
+                    self._repeat(self._last)
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -177,14 +179,14 @@ class Campaign:
         until_s = None if budget.max_time_s is None else time.time() + budget.max_time_s - self._elapsed_s()
         while left > 0 and not self._is_over():
             runs = min(RUNS_PER_BATCH, left)
-            yield Batch(self.system, names, self.seed, self._number, runs, budget.steps, until_s)
+            yield Batch(self.system, names, self.seed, self._number, runs, budget.steps, self._doublecheck, until_s)
             self._number += 1
             left -= runs
 
     def _ran(self, plan: Plan, result: Result) -> None:
         """Note one run that was made in this process."""
         if result.violated:
-            self._found = Found.of(plan, result)
+            self._found = Seen.of(plan, result)
         self.statistics.add(plan, result)
         self.statistics.real_s = self._elapsed_s()
         self._on_run(self.statistics)
@@ -195,7 +197,8 @@ class Campaign:
         found = searched.found
         if found is not None and searched.number < self._told:
             self._told = searched.number
-            self._on_violation(self._named(found.property), found.violation, found.plan)
+            name, violation = found.violations[0]
+            self._on_violation(self._named(name), violation, found.plan)
 
     def _named(self, name: str) -> Property:
         return next(each for each in self.properties if each.name == name)
@@ -206,26 +209,25 @@ class Campaign:
         out_of_time = budget.max_time_s is not None and self._elapsed_s() >= budget.max_time_s
         return statistics.runs > 0 and (out_of_runs or out_of_time)
 
-    def _repeat(self, plan: Plan, hash_before: str, before: Sequence[Event] = ()) -> Result:
-        """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""
-        again = simulate(self.system, plan, self.properties)
-        if again.history.hash != hash_before:
-            once = before or simulate(self.system, plan, self.properties).history.events
-            raise DivergenceError(first_difference(once, again.history.events))
+    def _repeat(self, seen: Seen) -> Result:
+        """Make a run once more. Raises DivergenceError when the history is not exactly the same."""
+        again = simulate(self.system, seen.plan, self.properties)
+        if again.history.hash != seen.record.hash:
+            raise divergence(self.system, seen.plan, seen.record, record_of(again.history))
         return again
 
-    def _repeated(self, found: Found) -> Failure:
+    def _repeated(self, found: Seen) -> Failure:
         """Return what the search has found, run again in this process. Whatever comes next, it is not lost."""
-        result = self._repeat(found.plan, found.hash, found.events)
+        name, violation = found.violations[0]
         reduction = Reduction(found.plan, 0, 0.0, complete=False)
-        return Failure(self._named(found.property), found.violation, found.plan, reduction, result)
+        return Failure(self._named(name), violation, found.plan, reduction, self._repeat(found))
 
     def _shrink(self, found: Failure) -> None:
         """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
         broken, violation = found.broken, found.violation
 
-        def replayed(plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-            candidates = (Candidate(self.system, broken.name, violation.site, plan, with_margin) for plan in plans)
+        def replayed(plans: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
+            candidates = (Candidate(self.system, broken.name, violation.site, plan) for plan in plans)
             for candidate, fails in self._workers.in_order(fails_the_same, candidates):
                 self._interrupts.check()
                 yield candidate.plan, fails
@@ -255,22 +257,3 @@ def _violation(result: Result, name: str) -> Violation:
     violation = result.verdicts[name].violation
     assert violation is not None
     return violation
-
-
-def first_difference(one: Sequence[Event], other: Sequence[Event]) -> str:
-    """Return a sentence that names the first event in which two runs of one plan differ."""
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            return (
-                f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-                f"First differing event: index={left.index}, once {_short(left)}, then {_short(right)}."
-            )
-    lengths = len(one), len(other)
-    return (
-        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-        f"events={lengths}; as far as both go they are equal except in the scheduler's choices."
-    )
-
-
-def _short(event: Event) -> str:
-    return f"{event.kind.value} {event.name} on {event.host} at {event.at_s} s with {dict(event.data)}"[:200]

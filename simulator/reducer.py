@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
-from typing import Protocol
 
 import attrs
 import msgspec
@@ -41,21 +40,13 @@ FEW = 5
 """Steps and deviations in all that are few enough to be content with."""
 
 
-class Replay(Protocol):
-    """Replays plans, several at once where it can, and says in their order whether each fails in the same way."""
-
-    def __call__(self, plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-        """Yield each plan with its verdict. With a margin it must fail on a slower network as well."""
+Replay = Callable[[Iterable[Plan]], Iterator[tuple[Plan, bool]]]
+"""Replays plans, several at once where it can, and yields each, in their order, with whether it fails the same way."""
 
 
 def one_by_one(fails: Callable[[Plan], bool]) -> Replay:
     """Replay in this process, by a function that says whether a plan fails in the same way."""
-
-    def replay(plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-        for plan in plans:
-            yield plan, fails(plan) and (not with_margin or fails(slower(plan)))
-
-    return replay
+    return lambda plans: ((plan, fails(plan)) for plan in plans)
 
 
 @attrs.frozen
@@ -96,13 +87,14 @@ class Reducer:
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
         self._on_progress = on_progress
-        self._seen: dict[tuple[bytes, bool], bool] = {}
+        self._seen: dict[bytes, bool] = {}
         self._margin = False  # whether what is tried now must also fail on a slower network
         self.best: Plan
 
     def reduce(self, plan: Plan) -> Reduction:
         """Return the smallest plan found within the budget; the given one must fail."""
         self.best = plan
+        self._seen[_key(plan)] = True
         try:
             self._to_fixpoint()
             if _size(self.best) > FEW:
@@ -115,7 +107,11 @@ class Reducer:
 
     def so_far(self) -> Reduction:
         """Return what is reached by now."""
-        return Reduction(self.best, len(self._seen), time.perf_counter() - self._begun_s, complete=False)
+        return Reduction(self.best, self._replays, time.perf_counter() - self._begun_s, complete=False)
+
+    @property
+    def _replays(self) -> int:
+        return len(self._seen) - 1  # of the plan that was given it is known that it fails
 
     def _otherwise(self, plan: Plan) -> None:
         """Begin again, with steps left out before the weather is calmed: some failures need a storm or many steps."""
@@ -194,32 +190,46 @@ class Reducer:
     def _at_each(self, places: Sequence[int], candidates: Callable[[Plan, int], Iterator[Plan]]) -> None:
         """At each place in turn, take the first candidate that still fails, if any does."""
         while places:
-            offered = [(place, plan) for place in places for plan in candidates(self.best, place)]
-            failing = self._first_failing(plan for _place, plan in offered)
+            offered = [(place, plan) for place in places for plan in candidates(self.best, place) if plan != self.best]
+            failing = self._first_lasting([plan for _place, plan in offered])
             if failing is None:
                 return
             done = next(place for place, plan in offered if plan == failing)
             places = places[places.index(done) + 1 :]
             self.best = failing
-            self._on_progress(failing, len(self._seen))
+            self._on_progress(failing, self._replays)
 
-    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
-        for plan, fails in self._replay(self._unseen(candidates), with_margin=self._margin):
-            self._seen[_key(plan), self._margin] = fails
-            if fails:
-                return plan
+    def _first_lasting(self, candidates: Sequence[Plan]) -> Plan | None:
+        """Return the first that fails; where that is asked, also one that fails on a slower network."""
+        while (failing := self._first_failing(candidates)) is not None:
+            if not self._margin or self._still_fails(slower(failing)):
+                return failing
+            candidates = candidates[candidates.index(failing) + 1 :]
         return None
 
-    def _unseen(self, candidates: Iterable[Plan]) -> Iterator[Plan]:
-        for plan in candidates:
-            if plan != self.best and self._seen.get((_key(plan), self._margin)) is not False:
-                if time.perf_counter() > self._deadline_s:
-                    raise _OutOfTimeError
-                yield plan
+    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
+        known = []
+
+        def unknown() -> Iterator[Plan]:
+            for plan in candidates:
+                verdict = self._seen.get(_key(plan))
+                if verdict:
+                    known.append(plan)
+                    return
+                if verdict is None:
+                    if time.perf_counter() > self._deadline_s:
+                        raise _OutOfTimeError
+                    yield plan
+
+        for plan, fails in self._replay(unknown()):
+            self._seen[_key(plan)] = fails
+            if fails:
+                return plan
+        return known[0] if known else None
 
     def _still_fails(self, plan: Plan) -> bool:
         """Replay one plan, unless its verdict is known."""
-        return plan == self.best or self._first_failing((plan,)) is not None
+        return self._first_failing((plan,)) is not None
 
 
 def _size(plan: Plan) -> int:

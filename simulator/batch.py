@@ -10,7 +10,7 @@ from simulator.errors import WavetankError
 from simulator.generation import draw_runs
 from simulator.machine import machine_class
 from simulator.plan import Plan
-from simulator.property import Violation
+from simulator.property import Expectation, Outcome, Violation
 from simulator.run import Result
 from simulator.simulated_run import simulate
 from simulator.statistics import Statistics
@@ -21,6 +21,12 @@ __all__ = ["Batch", "Searched", "Seen", "search"]
 
 REPEATED_IN_ONE_OF = 2
 """In one of so many batches a run is made twice, if not all are."""
+
+FRESH_TO_BEGUN = 2
+"""So many runs begin afresh for one that begins with a given plan."""
+
+FEW = 2
+"""What more runs of a batch than this have reached is not rare."""
 
 
 @attrs.frozen
@@ -37,6 +43,8 @@ class Batch:
     runs: int
     steps: int
     doublecheck: bool = False
+    beginnings: tuple[Plan, ...] = ()
+    """Plans with one of which a run in three begins."""
     until_s: float | None = None
     """When to stop in any case, as `time.time` tells it: a moment that other machines know, too."""
 
@@ -64,6 +72,8 @@ class Searched:
     statistics: Statistics
     found: Seen | None = None
     last: Seen | None = None
+    reached: dict[str, Plan] = attrs.field(factory=dict)
+    """By the name of each *sometimes* that few of its runs reached, the first plan that did."""
 
 
 class _Stop(BaseException):
@@ -81,11 +91,15 @@ def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, 
     properties = batch.system.chosen_properties(batch.properties)
     statistics = Statistics.of(batch.properties)
     ended: tuple[Plan, Result] | None = None
+    reached: dict[str, Plan] = {}
 
     def ran(plan: Plan, result: Result) -> None:
         nonlocal ended
         ended = plan, result
         statistics.add(plan, result)
+        for each in properties:
+            if each.expectation is Expectation.SOMETIMES and result.verdicts[each.name].outcome is Outcome.HOLDS:
+                reached.setdefault(each.name, plan)
         on_run(plan, result)
         if result.violated:
             raise _Stop
@@ -95,7 +109,8 @@ def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, 
         if told_to_stop() or (batch.until_s is not None and time.time() >= batch.until_s):
             raise _Stop
 
-    machine = machine_class(batch.system, properties, ran)
+    fresh = FRESH_TO_BEGUN * len(batch.beginnings) or 1
+    machine = machine_class(batch.system, properties, ran, prefixes=(*(None,) * fresh, *batch.beginnings))
     try:
         draw_runs(machine, runs=batch.runs, steps=batch.steps, seed=batch.seed, number=batch.number)
     except _Stop as stop:
@@ -104,7 +119,9 @@ def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, 
     if ended is None:
         return Searched(batch.number, statistics)
     seen = Seen.of(*ended)
-    return Searched(batch.number, statistics, *((seen, None) if seen.violations else (None, seen)))
+    few = {name: plan for name, plan in reached.items() if statistics.tallies[name].held <= FEW}
+    found, last = (seen, None) if seen.violations else (None, seen)
+    return Searched(batch.number, statistics, found, last, few)
 
 
 def _repeat(system: System, plan: Plan, result: Result) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from simulator.arguments import simplify_arguments
 from simulator.batch import Batch, Searched, Seen, search
+from simulator.beginnings import Beginnings
 from simulator.divergence import divergence, record_of
 from simulator.failure import Candidate, Failure, fails_the_same
 from simulator.interrupts import Interrupts
@@ -33,6 +34,10 @@ TRIES_MIN = 20
 
 RUNS_PER_BATCH = 25
 """A worker's batch takes seconds; and Hypothesis remembers every run of one, so that memory stays flat."""
+
+BATCHES_AT_FIRST = 4
+"""After so many, then twice as many, and so on, runs begin to go on from what was reached rarely. That is decided only
+then, so that the runs are the same with any number of workers."""
 
 
 @attrs.frozen
@@ -79,6 +84,7 @@ class Campaign:
         self.failure: Failure | None = None
         self.interrupted = False
         self._doublecheck = doublecheck
+        self._beginnings = Beginnings(system)
         self._interrupts = Interrupts()
         self._on_run = on_run
         self._on_violation = on_violation
@@ -152,15 +158,18 @@ class Campaign:
         return 1 if self.unreached() else 0
 
     def _search(self) -> None:
-        before = -1
+        before, batches = -1, BATCHES_AT_FIRST
         while before != self.statistics.runs and not (self._found or self._is_over()):
             before = self.statistics.runs
-            self._search_batches()  # more than once if Hypothesis ended some early: there were no other runs to make
+            self._search_batches(batches)
+            if not (self._found or self._is_over()):
+                self._beginnings.shorten(self.statistics, self._workers)
+            batches *= 2
 
-    def _search_batches(self) -> None:
+    def _search_batches(self, most: int) -> None:
         is_alone = isinstance(self._workers, Alone)
         make = partial(search, on_run=self._ran) if is_alone else search
-        for _batch, searched in self._workers.in_order(make, self._batches(), self._searched):
+        for _batch, searched in self._workers.in_order(make, self._batches(most), self._searched):
             if not is_alone:
                 self.statistics.merge(searched.statistics)
                 self._on_run(self.statistics)
@@ -168,20 +177,31 @@ class Campaign:
             self._interrupts.check()
             self._found = searched.found
             self._last = searched.last or self._last
+            self._beginnings.note(searched.reached)
             if self._found is not None:
                 break
         self._workers.rest()
 
-    def _batches(self) -> Iterator[Batch]:
-        """Yield the batches that are still to be made; the last one may be smaller."""
-        names = tuple(each.name for each in self.properties)
+    def _batches(self, most: int) -> Iterator[Batch]:
+        """Yield so many batches, or as many as are still to be made; the last one may be smaller."""
+        names, beginnings = tuple(each.name for each in self.properties), self._beginnings.plans()
         budget, left = self.budget, sys.maxsize if self.budget.runs is None else self.budget.runs - self.statistics.runs
         until_s = None if budget.max_time_s is None else time.time() + budget.max_time_s - self._elapsed_s()
-        while left > 0 and not self._is_over():
+        while left > 0 and most > 0 and not self._is_over():
             runs = min(RUNS_PER_BATCH, left)
-            yield Batch(self.system, names, self.seed, self._number, runs, budget.steps, self._doublecheck, until_s)
+            yield Batch(
+                self.system,
+                names,
+                self.seed,
+                self._number,
+                runs,
+                budget.steps,
+                doublecheck=self._doublecheck,
+                beginnings=beginnings,
+                until_s=until_s,
+            )
             self._number += 1
-            left -= runs
+            left, most = left - runs, most - 1
 
     def _ran(self, plan: Plan, result: Result) -> None:
         """Note one run that was made in this process."""

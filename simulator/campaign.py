@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 
-from simulator.arguments import simplify_arguments
+from simulator.arguments import simplest_arguments, simplify_arguments
 from simulator.batch import Batch, Searched, Seen, search
 from simulator.beginnings import Beginnings
 from simulator.divergence import divergence, record_of
@@ -257,6 +257,7 @@ class Campaign:
                 replayed,
                 budget_s=self.budget.shrink_s,
                 spell_out=lambda stormy: spelled_out(self.system, stormy),
+                simplest=partial(simplest_arguments, self.system),
                 simplify=partial(simplify_arguments, self.system),
                 on_progress=self._on_reduce,
             )

@@ -23,6 +23,7 @@ from simulator.candidates import (
     shorter_pauses,
     slower,
     waits_instead,
+    with_step,
     without_deviations,
     without_steps,
 )
@@ -78,11 +79,13 @@ class Reducer:
         *,
         budget_s: float,
         spell_out: Callable[[Plan], Plan] = lambda plan: plan,
+        simplest: Callable[[Plan], Plan] = lambda plan: plan,
         simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
         self._replay = replay
         self._spell_out = spell_out
+        self._simplest = simplest
         self._simplify = simplify
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
@@ -127,9 +130,10 @@ class Reducer:
         before, spelled_out = None, inf
         while before != self.best:
             before = self.best
-            for whole in (calm, plainer_settings):
+            for whole in (calm, plainer_settings, self._simplest_everywhere):
                 self._try(whole)
             self._remove_steps()
+            self._sweep(self._simplest_at)
             self._try(merged_users)
             self._try(fewer_users)
             for at_step in (calmer, plainer_kinds):
@@ -143,6 +147,13 @@ class Reducer:
             if any(step.weather for step in self.best.steps) and len(before.steps) == steps < spelled_out:
                 spelled_out = steps
                 self._deviate_instead()
+
+    def _simplest_everywhere(self, plan: Plan) -> Iterator[Plan]:
+        """Small data are quick to replay; what little of them must be larger is found at the end."""
+        yield self._simplest(plan)
+
+    def _simplest_at(self, plan: Plan, index: int) -> Iterator[Plan]:
+        yield with_step(plan, index, self._simplest(plan).steps[index])
 
     def _deviate_instead(self) -> None:
         """Replace storms by the few deviations that matter, if few enough are left to be read."""

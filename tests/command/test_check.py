@@ -108,7 +108,11 @@ def test_a_system_is_checked_from_its_own_directory(tmp_path: Path) -> None:
         ((f"{SMALL}:unreached", "--runs", "3"), 1, "never reached: never. Allow more runs"),
         ((f"{SMALL}:drifting", "--runs", "9"), 3, "Likely cause: what one run leaves behind"),
         ((f"{UNSTEADY}:by_the_clock_of_the_machine", "--runs", "1"), 3, "\n  time.monotonic() at "),
-        ((f"{UNSTEADY}:drawing", "--doublecheck", "--workers", "1"), 3, "a difference in the state of the random module"),
+        (
+            (f"{UNSTEADY}:drawing", "--doublecheck", "--workers", "1"),
+            3,
+            "a difference in the state of the random module",
+        ),
         ((f"{SMALL}:quiet", "--doublecheck", "--runs", "3"), 0, "all properties hold"),
         ((f"{SMALL}:quiet", "--max-time", "1ms", "--workers", "1"), 0, "1 runs"),
     ],

@@ -9,11 +9,12 @@ from itertools import chain
 
 import attrs
 
-from simulator.arguments import simplify_arguments
-from simulator.batch import Batch, Found, Searched, search
-from simulator.errors import DivergenceError, InputError
+from simulator.arguments import simplest_arguments, simplify_arguments
+from simulator.batch import Batch, Searched, Seen, search
+from simulator.beginnings import Beginnings
+from simulator.divergence import divergence, record_of
+from simulator.errors import InputError
 from simulator.failure import Candidate, Failure, fails_the_same
-from simulator.history import Event
 from simulator.interrupts import Interrupts
 from simulator.plan import Plan
 from simulator.property import Expectation, Property, Violation
@@ -36,6 +37,10 @@ TRIES_MIN = 20
 RUNS_PER_BATCH = 25
 """A worker's batch takes seconds; and Hypothesis remembers every run of one, so that memory stays flat."""
 
+BATCHES_AT_FIRST = 4
+"""After so many, then twice as many, and so on, runs begin to go on from what was reached rarely. That is decided only
+then, so that the runs are the same with any number of workers."""
+
 
 @attrs.frozen
 class Budget:
@@ -57,7 +62,7 @@ class Campaign:
     The same seed gives the same result, however many `workers` there are: of several failures it is the one that one
     worker would have met first. `on_run` is called with the statistics so far, `on_batch` with each finished batch and
     the seconds of search by then, `on_violation` with what broke, before it is shrunk, and `on_reduce` with each
-    smaller failing plan.
+    smaller failing plan. With `doublecheck` every run is made twice, not only a sample of them.
 
     What `on_batch` was given by a campaign with the same settings can be given as `earlier`, with its `earlier_s`
     seconds: these batches are not made again, and the result is that of one campaign.
@@ -71,6 +76,7 @@ class Campaign:
         seed: int,
         properties: Iterable[str] = (),
         workers: Workers | None = None,
+        doublecheck: bool = False,
         earlier: Sequence[Searched] = (),
         earlier_s: float = 0.0,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
@@ -89,6 +95,8 @@ class Campaign:
         self.seed = seed
         self.failure: Failure | None = None
         self.interrupted = False
+        self._doublecheck = doublecheck
+        self._beginnings = Beginnings(system)
         self._interrupts = Interrupts()
         self._earlier = earlier
         self._earlier_s = earlier_s
@@ -99,11 +107,11 @@ class Campaign:
         self._begun_s = 0.0
         self._number = 0  # of the next batch
         self._told = sys.maxsize  # the number of the batch whose violation was told
-        self._found: Found | None = None
-        self._last: tuple[Plan, str] | None = None
+        self._found: Seen | None = None
+        self._last: Seen | None = None
 
     def run(self) -> "Campaign":
-        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly.
+        """Search, and shrink what was found. Raises DivergenceError when a run cannot be repeated exactly.
 
         Raises InputError when an earlier run makes another history now: then the system is not what it was.
         """
@@ -122,8 +130,8 @@ class Campaign:
                             self.failure = self._repeated(self._found)
                 if self.failure is not None:
                     self._shrink(self.failure)
-                elif self._last is not None:
-                    self._repeat(*self._last)
+                elif self._last is not None and not self._doublecheck:
+                    self._repeat(self._last)
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
@@ -143,7 +151,7 @@ class Campaign:
 
     def _check_unchanged(self) -> None:
         last = self._earlier[-1].last if self._earlier else None
-        if last is not None and simulate(self.system, last[0], self.properties).history.hash != last[1]:
+        if last is not None and simulate(self.system, last.plan, self.properties).history.hash != last.record.hash:
             raise InputError(
                 f"the system has changed since these {len(self._earlier)} batches were made, or is not deterministic: "
                 "the last run makes another history now. Start a new campaign."
@@ -187,15 +195,18 @@ class Campaign:
         return 1 if self.unreached() else 0
 
     def _search(self) -> None:
-        before = -1
+        before, batches = -1, BATCHES_AT_FIRST
         while before != self.statistics.runs and not (self._found or self._is_over()):
             before = self.statistics.runs
-            self._search_batches()  # more than once if Hypothesis ended some early: there were no other runs to make
+            self._search_batches(batches)
+            if not (self._found or self._is_over()):
+                self._beginnings.shorten(self.statistics, self._workers)
+            batches *= 2
 
-    def _search_batches(self) -> None:
+    def _search_batches(self, most: int) -> None:
         is_alone = isinstance(self._workers, Alone)
         make = partial(search, on_run=self._ran) if is_alone else search
-        for searched in self._results(make):
+        for searched in self._results(make, most):
             is_new = searched.number >= len(self._earlier)
             if not (is_alone and is_new):
                 self.statistics.merge(searched.statistics)
@@ -205,13 +216,14 @@ class Campaign:
             self.statistics.real_s = self._elapsed_s()
             self._interrupts.check()
             self._last = searched.last or self._last
+            self._beginnings.note(searched.reached)
             if searched.found is not None or self._is_flat():
                 break
         self._workers.rest()
 
-    def _results(self, make: Callable[[Batch], Searched]) -> Iterator[Searched]:
-        """Yield what each batch comes to, or came to earlier."""
-        batches = self._batches()
+    def _results(self, make: Callable[[Batch], Searched], most: int) -> Iterator[Searched]:
+        """Yield what each of so many batches comes to, or came to earlier."""
+        batches = self._batches(most)
         for batch in batches:
             if batch.number < len(self._earlier):
                 self._searched(self._earlier[batch.number])
@@ -220,21 +232,31 @@ class Campaign:
                 rest = self._workers.in_order(make, chain([batch], batches), self._searched)
                 yield from (searched for _batch, searched in rest)
 
-    def _batches(self) -> Iterator[Batch]:
-        """Yield the batches that are still to be made; the last one may be smaller."""
-        names = tuple(each.name for each in self.properties)
+    def _batches(self, most: int) -> Iterator[Batch]:
+        """Yield so many batches, or as many as are still to be made; the last one may be smaller."""
+        names, beginnings = tuple(each.name for each in self.properties), self._beginnings.plans()
         budget, left = self.budget, sys.maxsize if self.budget.runs is None else self.budget.runs - self.statistics.runs
         until_s = None if budget.max_time_s is None else time.time() + budget.max_time_s - self._elapsed_s()
-        while left > 0 and not self._is_over():
+        while left > 0 and most > 0 and not self._is_over():
             runs = min(RUNS_PER_BATCH, left)
-            yield Batch(self.system, names, self.seed, self._number, runs, budget.steps, until_s)
+            yield Batch(
+                self.system,
+                names,
+                self.seed,
+                self._number,
+                runs,
+                budget.steps,
+                doublecheck=self._doublecheck,
+                beginnings=beginnings,
+                until_s=until_s,
+            )
             self._number += 1
-            left -= runs
+            left, most = left - runs, most - 1
 
     def _ran(self, plan: Plan, result: Result) -> None:
         """Note one run that was made in this process."""
         if result.violated:
-            self._found = Found.of(plan, result)
+            self._found = Seen.of(plan, result)
         self.statistics.add(plan, result)
         self.statistics.real_s = self._elapsed_s()
         self._on_run(self.statistics)
@@ -249,7 +271,8 @@ class Campaign:
         if found is not None and searched.number < self._told:
             self._told = searched.number
             self._found = found
-            self._on_violation(self._named(found.property), found.violation, found.plan)
+            name, violation = found.violations[0]
+            self._on_violation(self._named(name), violation, found.plan)
 
     def _named(self, name: str) -> Property:
         return next(each for each in self.properties if each.name == name)
@@ -265,26 +288,25 @@ class Campaign:
         out_of_time = budget.max_time_s is not None and self._elapsed_s() >= budget.max_time_s
         return statistics.runs > 0 and (out_of_runs or out_of_time or self._is_flat())
 
-    def _repeat(self, plan: Plan, hash_before: str, before: Sequence[Event] = ()) -> Result:
-        """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""
-        again = simulate(self.system, plan, self.properties)
-        if again.history.hash != hash_before:
-            once = before or simulate(self.system, plan, self.properties).history.events
-            raise DivergenceError(first_difference(once, again.history.events))
+    def _repeat(self, seen: Seen) -> Result:
+        """Make a run once more. Raises DivergenceError when the history is not exactly the same."""
+        again = simulate(self.system, seen.plan, self.properties)
+        if again.history.hash != seen.record.hash:
+            raise divergence(self.system, seen.plan, seen.record, record_of(again.history))
         return again
 
-    def _repeated(self, found: Found) -> Failure:
+    def _repeated(self, found: Seen) -> Failure:
         """Return what the search has found, run again in this process. Whatever comes next, it is not lost."""
-        result = self._repeat(found.plan, found.hash, found.events)
+        name, violation = found.violations[0]
         reduction = Reduction(found.plan, 0, 0.0, complete=False)
-        return Failure(self._named(found.property), found.violation, found.plan, reduction, result)
+        return Failure(self._named(name), violation, found.plan, reduction, self._repeat(found))
 
     def _shrink(self, found: Failure) -> None:
         """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
         broken, violation = found.broken, found.violation
 
-        def replayed(plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-            candidates = (Candidate(self.system, broken.name, violation.site, plan, with_margin) for plan in plans)
+        def replayed(plans: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
+            candidates = (Candidate(self.system, broken.name, violation.site, plan) for plan in plans)
             for candidate, fails in self._workers.in_order(fails_the_same, candidates):
                 self._interrupts.check()
                 yield candidate.plan, fails
@@ -294,6 +316,7 @@ class Campaign:
                 replayed,
                 budget_s=self.budget.shrink_s,
                 spell_out=lambda stormy: spelled_out(self.system, stormy),
+                simplest=partial(simplest_arguments, self.system),
                 simplify=partial(simplify_arguments, self.system),
                 on_progress=self._on_reduce,
             )
@@ -314,22 +337,3 @@ def _violation(result: Result, name: str) -> Violation:
     violation = result.verdicts[name].violation
     assert violation is not None
     return violation
-
-
-def first_difference(one: Sequence[Event], other: Sequence[Event]) -> str:
-    """Return a sentence that names the first event in which two runs of one plan differ."""
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            return (
-                f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-                f"First differing event: index={left.index}, once {_short(left)}, then {_short(right)}."
-            )
-    lengths = len(one), len(other)
-    return (
-        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-        f"events={lengths}; as far as both go they are equal except in the scheduler's choices."
-    )
-
-
-def _short(event: Event) -> str:
-    return f"{event.kind.value} {event.name} on {event.host} at {event.at_s} s with {dict(event.data)}"[:200]

@@ -23,6 +23,7 @@ __all__ = [
     "shorter_faults",
     "shorter_pauses",
     "slower",
+    "waits_instead",
     "with_step",
     "without_deviations",
     "without_steps",
@@ -33,14 +34,16 @@ MARGIN = 5.0
 
 PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
 PLAINER_KINDS = {
-    "vanish": ("crash", "freeze"),
+    "crash": (),
     "freeze": ("crash",),
-    "terminate": ("crash",),
+    "partition": (),
     "silence": ("partition",),
     "hold": ("partition",),
     "slow": ("partition",),
 }
 """What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
+PLAINER_ANYWHERE = ("crash", "freeze")
+"""The same for every other kind that strikes one host, a trouble of its service for one."""
 HOLDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 # Candidates for the plan as a whole
@@ -119,7 +122,7 @@ def plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
     """Replace a fault by a better known one that strikes the same place."""
     fault = _fault_at(plan, index)
     if fault is not None:
-        for kind in PLAINER_KINDS.get(fault.kind, ()):
+        for kind in PLAINER_KINDS.get(fault.kind, PLAINER_ANYWHERE if len(fault.at) == 1 else ()):
             yield _with_fault(plan, index, msgspec.structs.replace(fault, kind=kind))
 
 
@@ -209,6 +212,19 @@ def rounder_holds(plan: Plan, index: int) -> Iterator[Plan]:
                 rounder = msgspec.structs.replace(each, for_s=seconds)
                 deviations = (*step.deviations[:place], rounder, *step.deviations[place + 1 :])
                 yield with_step(plan, index, msgspec.structs.replace(step, deviations=deviations))
+
+
+def waits_instead(plan: Plan, index: int) -> Iterator[Plan]:
+    """Let time pass for what a message is late by: after its own step, or after the one before."""
+    step = plan.steps[index]
+    for place, each in enumerate(step.deviations):
+        if isinstance(each, Hold):
+            rest = (*step.deviations[:place], *step.deviations[place + 1 :])
+            without = with_step(plan, index, msgspec.structs.replace(step, deviations=rest))
+            for where, by_s in ((index, each.for_s), (index - 1, each.for_s), (index - 1, -each.for_s)):
+                after_s = round(plan.steps[where].after_s + by_s, 3)
+                if where >= 0 and after_s >= 0:
+                    yield with_step(without, where, msgspec.structs.replace(without.steps[where], after_s=after_s))
 
 
 def joined_delays(plan: Plan, index: int) -> Iterator[Plan]:

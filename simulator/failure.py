@@ -2,7 +2,6 @@
 
 import attrs
 
-from simulator.candidates import slower
 from simulator.errors import WavetankError
 from simulator.plan import Plan
 from simulator.property import Property, Violation
@@ -34,16 +33,12 @@ class Failure:
 
 @attrs.frozen
 class Candidate:
-    """A plan, and what it must break to be the same failure: the property, at the same site of its evidence.
-
-    With a margin it must do so on a slower network, too.
-    """
+    """A plan, and what it must break to be the same failure: the property, at the same site of its evidence."""
 
     system: System
     property: str
     site: str
     plan: Plan
-    with_margin: bool = False
 
     def __str__(self) -> str:
         return f"a replay of {len(self.plan.steps)} steps that may break {self.property}"
@@ -51,14 +46,9 @@ class Candidate:
 
 def fails_the_same(candidate: Candidate) -> bool:
     """Replay a candidate, and say whether it is the same failure."""
-    plans = [candidate.plan, slower(candidate.plan)] if candidate.with_margin else [candidate.plan]
-    return all(_fails(candidate, plan) for plan in plans)
-
-
-def _fails(candidate: Candidate, plan: Plan) -> bool:
     (broken,) = candidate.system.chosen_properties((candidate.property,))
     try:
-        violation = simulate(candidate.system, plan, (broken,)).verdicts[broken.name].violation
+        violation = simulate(candidate.system, candidate.plan, (broken,)).verdicts[broken.name].violation
     except WavetankError:
         return False
     return violation is not None and violation.site == candidate.site

@@ -14,10 +14,11 @@ import attrs
 import msgspec
 
 from simulator.batch import Searched
+from simulator.divergence import Record
 from simulator.errors import InputError
 from simulator.whole_file import cure
 
-__all__ = ["CAMPAIGNS", "Journal", "Record", "Settings", "find_campaign", "is_running", "read_campaign", "saved"]
+__all__ = ["CAMPAIGNS", "Journal", "Kept", "Settings", "find_campaign", "is_running", "read_campaign", "saved"]
 
 CAMPAIGNS = Path(".wavetank") / "campaigns"
 FILE = "journal.jsonl"
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     steps: int
     max_time_s: float | None
     until_flat: bool
+    doublecheck: bool
     profile: str
 
 
@@ -65,7 +67,7 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
 
 
 @attrs.frozen(kw_only=True)
-class Record:
+class Kept:
     """What a journal says: the batches from the first on, and how it ended. `sound` is how many bytes of it hold.
 
     Without an ID, that of a campaign which has not begun.
@@ -101,22 +103,22 @@ class Journal:
         self._real_s = 0.0
 
     @classmethod
-    def reopen(cls, name: str, on_failure: Callable[[str], None]) -> tuple[Self, Record]:
+    def reopen(cls, name: str, on_failure: Callable[[str], None]) -> tuple[Self, Kept]:
         """Return the journal of an earlier campaign, to go on with, and what it says. Half a last line is cut off.
 
         Raises InputError when there is none, it is damaged, or the campaign is still running.
         """
-        record = read_campaign(find_campaign(name))
-        if is_running(record.id):
-            raise InputError(f"campaign {record.id} is still running. Wait for it, or end it first.")
-        journal = cls(record.settings, on_failure)
-        journal.id, journal._unwritten, journal._real_s = record.id, [], record.real_s
-        journal._shown.update(each for searched in record.searched for each in searched.statistics.first_run)
+        kept = read_campaign(find_campaign(name))
+        if is_running(kept.id):
+            raise InputError(f"campaign {kept.id} is still running. Wait for it, or end it first.")
+        journal = cls(kept.settings, on_failure)
+        journal.id, journal._unwritten, journal._real_s = kept.id, [], kept.real_s
+        journal._shown.update(each for searched in kept.searched for each in searched.statistics.first_run)
         with journal._excused():  # a disk that has become read-only does not hinder what is left to be searched
-            journal._file = os.open(CAMPAIGNS / record.id / FILE, os.O_WRONLY | os.O_APPEND)
+            journal._file = os.open(CAMPAIGNS / kept.id / FILE, os.O_WRONLY | os.O_APPEND)
             fcntl.lockf(journal._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(journal._file, record.sound)
-        return journal, record
+            os.ftruncate(journal._file, kept.sound)
+        return journal, kept
 
     def __enter__(self) -> Self:
         return self
@@ -131,10 +133,11 @@ class Journal:
         # Of the behaviours only the new ones: the others are in the lines before, and are most of a line.
         new = {name: run for name, run in searched.statistics.first_run.items() if name not in self._shown}
         self._shown.update(new)
-        found = searched.found and attrs.evolve(searched.found, events=())
         statistics = attrs.evolve(searched.statistics, first_run=new)
-        self._unwritten.append(_line(_Batch(real_s, attrs.evolve(searched, statistics=statistics, found=found))))
-        if found is not None or real_s >= BRIEF_S:
+        # Of a run that passed the hash is enough: it only shows whether the system is still the same.
+        last = searched.last and attrs.evolve(searched.last, record=Record((), (), searched.last.record.hash))
+        self._unwritten.append(_line(_Batch(real_s, attrs.evolve(searched, statistics=statistics, last=last))))
+        if searched.found is not None or real_s >= BRIEF_S:
             self._write()
 
     def end(self, exit_code: int, told: str) -> None:
@@ -237,7 +240,7 @@ def is_running(name: str) -> bool:
     return False
 
 
-def read_campaign(name: str) -> Record:
+def read_campaign(name: str) -> Kept:
     """Read a journal. What was half written when the campaign was killed is left out. Raises InputError for damage."""
     path = CAMPAIGNS / name / FILE
     try:
@@ -266,7 +269,7 @@ def read_campaign(name: str) -> Record:
             settings = entry
     if settings is None:
         raise InputError(f"{path} is empty. The campaign cannot be read; start it anew.")
-    return Record(
+    return Kept(
         id=name,
         settings=settings,
         searched=tuple(each.searched for each in batches),

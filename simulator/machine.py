@@ -21,6 +21,7 @@ __all__ = ["Machine", "machine_class"]
 PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
 FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0, 15.0)
 FAULTS_PER_RUN_MAX = 5
+TERMINATIONS = 4
 WEIGHTS = (2, 1, 4)
 FAULTS = "a fault"  # no operation's name: that is an identifier
 WEATHER_MAX = 2**32 - 1
@@ -136,8 +137,8 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
     for name, strikes in system.possible_faults().items():
         for at in strikes:
             kind = kind_of(Fault(name, at), troubles)
-            # What every deployment does is drawn as often as two kinds of accident.
-            places.setdefault(at, []).extend([(kind, at)] * (2 if name == "terminate" else 1))
+            # What every deployment does is drawn as often as several kinds of accident.
+            places.setdefault(at, []).extend([(kind, at)] * (TERMINATIONS if name == "terminate" else 1))
             if kind.one_way:
                 places[at].append((kind, at[::-1]))
     return list(places.values())

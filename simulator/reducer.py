@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
-from typing import Protocol
 
 import attrs
 import msgspec
@@ -23,6 +22,8 @@ from simulator.candidates import (
     shorter_faults,
     shorter_pauses,
     slower,
+    waits_instead,
+    with_step,
     without_deviations,
     without_steps,
 )
@@ -36,21 +37,17 @@ DEVIATIONS_MAX = 8
 """More explicit deviations than that tell a reader no more than the number of a storm does."""
 
 
-class Replay(Protocol):
-    """Replays plans, several at once where it can, and says in their order whether each fails in the same way."""
+FEW = 5
+"""Steps and deviations in all that are few enough to be content with."""
 
-    def __call__(self, plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-        """Yield each plan with its verdict. With a margin it must fail on a slower network as well."""
+
+Replay = Callable[[Iterable[Plan]], Iterator[tuple[Plan, bool]]]
+"""Replays plans, several at once where it can, and yields each, in their order, with whether it fails the same way."""
 
 
 def one_by_one(fails: Callable[[Plan], bool]) -> Replay:
     """Replay in this process, by a function that says whether a plan fails in the same way."""
-
-    def replay(plans: Iterable[Plan], *, with_margin: bool) -> Iterator[tuple[Plan, bool]]:
-        for plan in plans:
-            yield plan, fails(plan) and (not with_margin or fails(slower(plan)))
-
-    return replay
+    return lambda plans: ((plan, fails(plan)) for plan in plans)
 
 
 @attrs.frozen
@@ -82,24 +79,29 @@ class Reducer:
         *,
         budget_s: float,
         spell_out: Callable[[Plan], Plan] = lambda plan: plan,
+        simplest: Callable[[Plan], Plan] = lambda plan: plan,
         simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
         self._replay = replay
         self._spell_out = spell_out
+        self._simplest = simplest
         self._simplify = simplify
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
         self._on_progress = on_progress
-        self._seen: dict[tuple[bytes, bool], bool] = {}
+        self._seen: dict[bytes, bool] = {}
         self._margin = False  # whether what is tried now must also fail on a slower network
         self.best: Plan
 
     def reduce(self, plan: Plan) -> Reduction:
         """Return the smallest plan found within the budget; the given one must fail."""
         self.best = plan
+        self._seen[_key(plan)] = True
         try:
             self._to_fixpoint()
+            if _size(self.best) > FEW:
+                self._otherwise(plan)
             self.best = self._simplify(self.best, self._still_fails)
             self._to_fixpoint()
         except _OutOfTimeError:
@@ -108,15 +110,30 @@ class Reducer:
 
     def so_far(self) -> Reduction:
         """Return what is reached by now."""
-        return Reduction(self.best, len(self._seen), time.perf_counter() - self._begun_s, complete=False)
+        return Reduction(self.best, self._replays, time.perf_counter() - self._begun_s, complete=False)
+
+    @property
+    def _replays(self) -> int:
+        return len(self._seen) - 1  # of the plan that was given it is known that it fails
+
+    def _otherwise(self, plan: Plan) -> None:
+        """Begin again, with steps left out before the weather is calmed: some failures need a storm or many steps."""
+        first = self.best
+        self.best = plan
+        try:
+            self._remove_steps()
+            self._to_fixpoint()
+        finally:
+            self.best = min(first, self.best, key=_size)
 
     def _to_fixpoint(self) -> None:
         before, spelled_out = None, inf
         while before != self.best:
             before = self.best
-            for whole in (calm, plainer_settings):
+            for whole in (calm, plainer_settings, self._simplest_everywhere):
                 self._try(whole)
             self._remove_steps()
+            self._sweep(self._simplest_at)
             self._try(merged_users)
             self._try(fewer_users)
             for at_step in (calmer, plainer_kinds):
@@ -130,6 +147,13 @@ class Reducer:
             if any(step.weather for step in self.best.steps) and len(before.steps) == steps < spelled_out:
                 spelled_out = steps
                 self._deviate_instead()
+
+    def _simplest_everywhere(self, plan: Plan) -> Iterator[Plan]:
+        """Small data are quick to replay; what little of them must be larger is found at the end."""
+        yield self._simplest(plan)
+
+    def _simplest_at(self, plan: Plan, index: int) -> Iterator[Plan]:
+        yield with_step(plan, index, self._simplest(plan).steps[index])
 
     def _deviate_instead(self) -> None:
         """Replace storms by the few deviations that matter, if few enough are left to be read."""
@@ -147,7 +171,8 @@ class Reducer:
             before = self.best
             self._thin_out(Delay, partial(without_deviations, kind=Delay))
             self._thin_out(Hold, fewer_holds)
-            self._sweep(joined_delays)
+            for at_step in (joined_delays, waits_instead):
+                self._sweep(at_step)
 
     def _thin_out(self, kind: type[Hold] | type[Delay], without: Callable[..., Iterator[Plan]]) -> None:
         """Delete runs of deviations of one kind, long ones first."""
@@ -176,32 +201,52 @@ class Reducer:
     def _at_each(self, places: Sequence[int], candidates: Callable[[Plan, int], Iterator[Plan]]) -> None:
         """At each place in turn, take the first candidate that still fails, if any does."""
         while places:
-            offered = [(place, plan) for place in places for plan in candidates(self.best, place)]
-            failing = self._first_failing(plan for _place, plan in offered)
+            offered = [(place, plan) for place in places for plan in candidates(self.best, place) if plan != self.best]
+            failing = self._first_lasting([plan for _place, plan in offered])
             if failing is None:
                 return
             done = next(place for place, plan in offered if plan == failing)
             places = places[places.index(done) + 1 :]
             self.best = failing
-            self._on_progress(failing, len(self._seen))
+            self._on_progress(failing, self._replays)
 
-    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
-        for plan, fails in self._replay(self._unseen(candidates), with_margin=self._margin):
-            self._seen[_key(plan), self._margin] = fails
-            if fails:
-                return plan
+    def _first_lasting(self, candidates: Sequence[Plan]) -> Plan | None:
+        """Return the first that fails; where that is asked, also one that fails on a slower network."""
+        while (failing := self._first_failing(candidates)) is not None:
+            if not self._margin or self._still_fails(slower(failing)):
+                return failing
+            candidates = candidates[candidates.index(failing) + 1 :]
         return None
 
-    def _unseen(self, candidates: Iterable[Plan]) -> Iterator[Plan]:
-        for plan in candidates:
-            if plan != self.best and self._seen.get((_key(plan), self._margin)) is not False:
-                if time.perf_counter() > self._deadline_s:
-                    raise _OutOfTimeError
-                yield plan
+    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
+        known = []
+
+        def unknown() -> Iterator[Plan]:
+            for plan in candidates:
+                verdict = self._seen.get(_key(plan))
+                if verdict:
+                    known.append(plan)
+                    return
+                if verdict is None:
+                    if time.perf_counter() > self._deadline_s:
+                        raise _OutOfTimeError
+                    yield plan
+
+        for plan, fails in self._replay(unknown()):
+            self._seen[_key(plan)] = fails
+            if fails:
+                return plan
+        return known[0] if known else None
 
     def _still_fails(self, plan: Plan) -> bool:
         """Replay one plan, unless its verdict is known."""
-        return plan == self.best or self._first_failing((plan,)) is not None
+        return self._first_failing((plan,)) is not None
+
+
+def _size(plan: Plan) -> int:
+    """How much a reader has to keep in mind: steps and deviations; of a storm, everything that it may have done."""
+    storms = sum(step.weather != 0 for step in plan.steps)
+    return len(plan.steps) + count_deviations(plan, Delay, Hold) + DEVIATIONS_MAX * storms
 
 
 def _windows(without: Callable[..., Iterator[Plan]], size: int, plan: Plan, end: int) -> Iterator[Plan]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from simulator.campaign import first_difference
+from simulator.divergence import divergence, record_of
 from simulator.errors import InputError, WavetankError
 from simulator.run import Result
 from simulator.simulated_run import simulate
@@ -92,7 +92,8 @@ def replay_regression(path: Path, system_of: Callable[[Trace], System]) -> Regre
     except WavetankError as error:
         return Regression(path, Standing.DOES_NOT_FIT, str(error), trace)
     if again.history.hash != result.history.hash:
-        return Regression(path, Standing.DIVERGED, first_difference(result.history.events, again.history.events), trace)
+        diverged = divergence(system, trace.plan, record_of(result.history), record_of(again.history))
+        return Regression(path, Standing.DIVERGED, str(diverged), trace)
     return Regression(path, *_standing(trace, result), trace, result.history.hash)
 
 

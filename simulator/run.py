@@ -117,6 +117,7 @@ class Run:
     def begin(self, step: Step) -> None:
         """Begin what the step says, without letting time pass."""
         self.steps.append(step)
+        self.history.begin_step(step)
         if isinstance(step.action, Do):
             self._invoke(self.operations[step.action.operation], self.users[step.action.user], step.action.arguments)
         elif isinstance(step.action, Strike):

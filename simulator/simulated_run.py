@@ -29,13 +29,12 @@ class SimulatedRun(Run):
     def __init__(self, system: System, setting: Setting) -> None:
         self._structlog = structlog.get_config()
         self.world = self.nemesis = World(seed=setting.seed, latency_s=setting.latency_s)
-        weather = self.world.weather
         try:
             # What a host logs with structlog is an observation.
             structlog.configure(
                 processors=[self._observe_log], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
             )
-            super().__init__(system, setting, History(lambda: self.world.now_s, lambda: weather.digest))
+            super().__init__(system, setting, History(lambda: self.world.now_s, self.world.unseen))
             self._open(setting)
         except BaseException:
             self.close()

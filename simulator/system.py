@@ -96,7 +96,7 @@ class User(Observer):
         return f"<user {self.name}>"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class OperationType:
     """A kind of operation: how its arguments are drawn, and when it makes sense."""
 

@@ -4,7 +4,7 @@ import click
 
 from simulator.campaign import Campaign
 from simulator.errors import InputError
-from simulator.journal import CAMPAIGNS, Record, find_campaign, is_running, read_campaign, saved
+from simulator.journal import CAMPAIGNS, Kept, find_campaign, is_running, read_campaign, saved
 from wavetank import report
 from wavetank.check import budget_of, system_of, trace_of
 
@@ -42,39 +42,39 @@ def campaigns(id: str | None) -> int:
     return 0
 
 
-def _summary(record: Record) -> str:
-    settings = record.settings
+def _summary(kept: Kept) -> str:
+    settings = kept.settings
     planted = f" with {', '.join(settings.defects)}" if settings.defects else ""
-    runs = f"{record.runs:,}{f' of {settings.runs:,}' if settings.runs else ''} runs in {record.real_s:,.0f} s"
-    found = [each.found.property for each in record.searched if each.found is not None]
+    runs = f"{kept.runs:,}{f' of {settings.runs:,}' if settings.runs else ''} runs in {kept.real_s:,.0f} s"
+    found = [name for each in kept.searched if each.found is not None for name, _violation in each.found.violations]
     broken = f", {found[0]} is violated" if found else ""
-    return f"{_state(record):11}  {runs}: {settings.system}{planted}, seed {settings.seed}{broken}"
+    return f"{_state(kept):11}  {runs}: {settings.system}{planted}, seed {settings.seed}{broken}"
 
 
-def _state(record: Record) -> str:
-    if is_running(record.id):
+def _state(kept: Kept) -> str:
+    if is_running(kept.id):
         return "running"
-    return "killed" if record.end is None else ENDED.get(record.end.exit_code, "failed")
+    return "killed" if kept.end is None else ENDED.get(kept.end.exit_code, "failed")
 
 
-def _tell(record: Record) -> None:
-    settings, budget = record.settings, budget_of(record.settings)
+def _tell(kept: Kept) -> None:
+    settings, budget = kept.settings, budget_of(kept.settings)
     report.print_header(settings.system, budget, settings.seed, settings.defects, settings.profile)
-    if record.end is not None:
-        click.echo(record.end.told)
+    if kept.end is not None:
+        click.echo(kept.end.told)
         return
     campaign = Campaign(
         system_of(settings),
         budget=budget,
         seed=settings.seed,
         properties=settings.properties,
-        earlier=record.searched,
-        earlier_s=record.real_s,
+        earlier=kept.searched,
+        earlier_s=kept.real_s,
     ).recall()
-    resume = f"wavetank check --resume {record.id}"
+    resume = f"wavetank check --resume {kept.id}"
     trace, not_saved = None, report.Saved()
     if campaign.failure is not None:
         trace = trace_of(settings.system, settings.defects, campaign, campaign.failure)
         not_saved = report.Saved(why_not="the campaign has not shrunk it yet.", again=resume)
     click.echo("\n".join(report.result_lines(campaign, trace, not_saved, settings.profile)))
-    click.echo("it is still running" if is_running(record.id) else f"go on with it: {resume}")
+    click.echo("it is still running" if is_running(kept.id) else f"go on with it: {resume}")

@@ -11,9 +11,10 @@ import click
 from click.core import ParameterSource
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
+from simulator.divergence import DIFFERENT
 from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
 from simulator.failure import Failure
-from simulator.journal import Journal, Record, Settings
+from simulator.journal import Journal, Kept, Settings
 from simulator.regression import traces_in
 from simulator.statistics import FLAT_RUNS_MIN
 from simulator.story import tell
@@ -33,6 +34,17 @@ VERSION = importlib.metadata.version("wavetank")
 SEED_MAX = 2**32 - 1
 BESIDE_RESUME = ("resume", "workers", "cluster", "json_file", "junit_file")
 """What may be another one when a campaign is continued."""
+HASH_SEEDS = ("4711", "1", "2", "3", "4")
+"""Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
+
+OF_STRINGS = (
+    "Likely cause: the order of a set of strings, or hash(), since fresh processes differ with PYTHONHASHSEED. "
+    "Sort, or use a dict, which keeps its order."
+)
+OF_THIS_PROCESS = (
+    "Likely cause: what earlier runs had left behind in this process (a global, an attribute of a class, a cache), or "
+    "what has changed outside since, for fresh processes agree with each other."
+)
 
 EPILOG = """
 \b
@@ -45,6 +57,7 @@ Examples:
   wavetank check --profile pr                        what wavetank profiles lists under this name
   wavetank check --until-flat --max-time 1h          as long as runs still show something new
   wavetank check --resume latest                     go on where the last campaign was killed
+  wavetank check my_system:system --doublecheck      every run twice; exit code 3 if two differ
 """
 
 
@@ -61,6 +74,7 @@ Examples:
     help=f"Stop when every sometimes was reached, and neither the last {FLAT_RUNS_MIN} runs nor the last third of all "
     "showed a new behaviour. No other limit, unless --runs or --max-time is given.",
 )
+@click.option("--doublecheck", is_flag=True, help="Run every run twice, and compare  [one in 50, and the last]")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
 @click.option(
@@ -85,6 +99,7 @@ def check(
     max_time_s: float | None,
     until_interrupted: bool,
     until_flat: bool,
+    doublecheck: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
     regressions: Path | None,
@@ -102,7 +117,7 @@ def check(
     check_writable(json_file, junit_file)
     if resume is not None:
         _check_beside_resume(click.get_current_context())
-        journal, record = Journal.reopen(resume, warn)
+        journal, kept = Journal.reopen(resume, warn)
     else:
         under_test = load_system(system).with_defects(defects)
         is_endless = max_time_s is not None or until_interrupted or until_flat
@@ -116,29 +131,30 @@ def check(
             steps=steps,
             max_time_s=max_time_s,
             until_flat=until_flat,
+            doublecheck=doublecheck,
             profile=profile,
         )
-        journal, record = Journal(settings, warn), Record(settings=settings)
+        journal, kept = Journal(settings, warn), Kept(settings=settings)
     with journal:
-        return _check(journal, record, regressions, workers, cluster, json_file, junit_file)
+        return _check(journal, kept, regressions, workers, cluster, json_file, junit_file)
 
 
 def _check(
     journal: Journal,
-    record: Record,
+    kept: Kept,
     regressions: Path | None,
     workers: int | None,
     cluster: str | None,
     json_file: Path | None,
     junit_file: Path | None,
 ) -> int:
-    settings, budget = record.settings, budget_of(record.settings)
+    settings, budget = kept.settings, budget_of(kept.settings)
     under_test = system_of(settings)
-    known = [] if regressions is None or record.id else traces_in([regressions])
+    known = [] if regressions is None or kept.id else traces_in([regressions])
     report.print_header(settings.system, budget, settings.seed, settings.defects, settings.profile)
     corpus = Corpus()
-    if record.id:
-        click.echo(f"goes on with {record.id}: {record.runs} runs are there already")
+    if kept.id:
+        click.echo(f"goes on with {kept.id}: {kept.runs} runs are there already")
     if known:
         click.echo()
         corpus = replay_corpus(known, lambda _trace: under_test)
@@ -152,8 +168,9 @@ def _check(
             seed=settings.seed,
             properties=settings.properties,
             workers=hands,
-            earlier=record.searched,
-            earlier_s=record.real_s,
+            doublecheck=settings.doublecheck,
+            earlier=kept.searched,
+            earlier_s=kept.real_s,
             on_run=progress.ran,
             on_batch=journal.add,
             on_violation=progress.violated,
@@ -233,8 +250,23 @@ def _save(trace: Trace) -> report.Saved:
 
 def _confirm(path: Path) -> None:
     """Replay the saved trace in a fresh process with another string hash seed: the same hash, or it is no evidence."""
-    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": os.pathsep.join(sys.path)}
-    fresh = subprocess.run(
+    fresh = _replayed_afresh(path, HASH_SEEDS[0])
+    if fresh.returncode == 1:
+        return
+    told = fresh.stderr.strip() or fresh.stdout.strip()[-400:]
+    message = (
+        f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
+        f"exit={fresh.returncode}. {told}"
+    )
+    if fresh.returncode == DivergenceError.exit_code and DIFFERENT not in told:  # the fresh process agrees with itself
+        others = (_replayed_afresh(path, seed) for seed in HASH_SEEDS[1:])
+        message += f"\n{OF_STRINGS if any(each.stderr != fresh.stderr for each in others) else OF_THIS_PROCESS}"
+    raise DivergenceError(message)
+
+
+def _replayed_afresh(path: Path, hash_seed: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
         [sys.executable, "-m", "wavetank", "replay", str(path), "--exact"],
         env=environment,
         capture_output=True,
@@ -243,8 +275,3 @@ def _confirm(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
     )
-    if fresh.returncode != 1:
-        raise DivergenceError(
-            f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
-            f"exit={fresh.returncode}. {fresh.stderr.strip() or fresh.stdout.strip()[-400:]}"
-        )

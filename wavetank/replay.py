@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from simulator.campaign import first_difference
+from simulator.divergence import divergence, first_difference, kept_in, record_of
 from simulator.errors import DivergenceError, InputError
 from simulator.run import Result
 from simulator.simulated_run import simulate
@@ -66,12 +66,16 @@ def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -
         results.append(simulate(system, saved.plan, system.all_properties()))
     for other in results[1:]:
         if other.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result.history.events, other.history.events))
+            raise divergence(system, saved.plan, record_of(result.history), record_of(other.history))
     violation = result.verdicts[saved.broken.property].violation
     if same:
         click.echo(f"the same history, {len(results)} of {len(results)}: hash {saved.hash}")
     elif exact:
-        raise DivergenceError(f"the replay has hash={result.history.hash}, and the trace hash={saved.hash}.")
+        difference = first_difference(kept_in(saved), record_of(result.history))
+        assert difference is not None
+        raise DivergenceError(
+            f"the replay has hash={result.history.hash}, and the trace hash={saved.hash}.\n{difference.text}"
+        )
     else:
         click.echo(
             f"another history: hash {result.history.hash}, saved {saved.hash}. "

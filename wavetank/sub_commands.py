@@ -28,7 +28,7 @@ Exit codes, the same for every command:
   0    all properties hold, or what was asked for is done
   1    a property is violated (also if interrupted after that), or a "sometimes" was never reached
   2    could not run, or a property could not be judged in any run
-  3    divergence: two runs of one plan differ (our own nondeterminism)
+  3    divergence: two runs of one plan differ; it says where, and the likely cause
   130  interrupted
 
 \b

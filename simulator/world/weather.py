@@ -63,6 +63,9 @@ class Weather:
             (each.source, each.destination, each.nth): each.for_s for each in deviations if isinstance(each, Hold)
         }
 
+    def _fold(self, choice: int) -> None:
+        self.digest = (self.digest * 1_000_003 + choice + 1) & _MASK
+
     def _name_of(self, task: trio.lowlevel.Task) -> str:
         return task_name(self._paths[task])
 
@@ -79,7 +82,7 @@ class Weather:
         chosen = self._explorer.pick(runnable, in_round)
         if len(runnable) > 1:
             self.choices += 1
-            self.digest = (self.digest * 1_000_003 + chosen + 1) & _MASK
+            self._fold(chosen)
         if self.recorder is not None:
             self.recorder.picked(runnable, chosen, self._name_of)
         return chosen
@@ -105,6 +108,7 @@ class Weather:
     def jitter_s(self, nominal_s: float) -> float:
         """Return by how much a storm makes the next message late: usually a few nominal latencies, rarely much more."""
         drawn = self._random()
+        self._fold(int(drawn * _MASK))
         if int(drawn * 1_000_003) % self._rare_one_in == 0:
             return drawn * self._rare_s
         return drawn * self._latencies * nominal_s

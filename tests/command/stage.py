@@ -17,6 +17,7 @@ from wavetank.command import main
 
 ROOT = Path(__file__).parents[2]
 SMALL = "tests.simulator.small"
+UNSTEADY = "tests.simulator.unsteady"
 BANK = "tests.reader.my_system:system"
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from simulator.campaign import RUNS_DEFAULT
 from simulator.trace import load_trace
 from simulator.whole_file import write_whole
-from tests.command.stage import BANK, ROOT, SMALL, called, environment, listing, normalised, refused, wavetank
+from tests.command.stage import BANK, ROOT, SMALL, UNSTEADY, called, environment, listing, normalised, refused, wavetank
 from tests.simulator.small import drifting
 from wavetank.check import check
 
@@ -106,8 +106,15 @@ def test_a_system_is_checked_from_its_own_directory(tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         ((f"{SMALL}:unreached", "--runs", "3"), 1, "never reached: never. Allow more runs"),
-        ((f"{SMALL}:drifting", "--runs", "9"), 3, "First differing event: index="),
-        ((f"{SMALL}:quiet", "--max-time", "1ms"), 0, "1 runs"),
+        ((f"{SMALL}:drifting", "--runs", "9"), 3, "Likely cause: what one run leaves behind"),
+        ((f"{UNSTEADY}:by_the_clock_of_the_machine", "--runs", "1"), 3, "\n  time.monotonic() at "),
+        (
+            (f"{UNSTEADY}:drawing", "--doublecheck", "--workers", "1"),
+            3,
+            "a difference in the state of the random module",
+        ),
+        ((f"{SMALL}:quiet", "--doublecheck", "--runs", "3"), 0, "all properties hold"),
+        ((f"{SMALL}:quiet", "--max-time", "1ms", "--workers", "1"), 0, "1 runs"),
     ],
 )
 def test_every_end_has_its_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
@@ -313,6 +320,18 @@ def _rest(terminal: int) -> bytes:
         if not more:
             return said
         said += more
+
+
+def test_a_failure_that_no_fresh_process_repeats_is_a_divergence_and_says_why(tmp_path: Path) -> None:
+    """A set of strings is in one order for as long as a process lives; its saved failure is in no other."""
+    ran = wavetank(tmp_path, "check", f"{UNSTEADY}:misordered", "--seed", "1", "--workers", "1", PYTHONHASHSEED="7")
+    assert ran.returncode == 3
+    lines = ran.stderr.splitlines()
+    assert "a fresh process does not repeat it exactly. exit=3. wavetank: the replay has hash=" in lines[1]
+    assert lines[2].startswith("First differing event: index=")
+    assert lines[3].startswith("  once  observe seen on user:")
+    assert lines[4].startswith("  then  observe seen on user:")
+    assert lines[5].startswith("Likely cause: the order of a set of strings, or hash()")
 
 
 def test_an_interrupt_while_the_saved_trace_is_confirmed_hides_nothing(

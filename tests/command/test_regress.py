@@ -79,10 +79,10 @@ def test_each_trace_gets_the_word_that_it_is(
     before = listing(tmp_path)
     ended, out, err = called(tmp_path, "regress")
     assert (ended, err) == (code, "")
-    line, _, summed = out.partition("\n")
-    assert line.startswith(f"{word:14}  regressions/one.json  ")
-    assert says in line
-    assert summed.splitlines()[1].startswith(f"1 of 1 regressions: 1 {word.lower()}")
+    told, _, summed = out.partition("\n\n")
+    assert told.startswith(f"{word:14}  regressions/one.json  ")
+    assert says in told
+    assert summed.startswith(f"1 of 1 regressions: 1 {word.lower()}")
     assert ("wavetank replay regressions/one.json" in out) == (word == "STILL FAILING")
     assert listing(tmp_path) == before, "nothing is written"
 

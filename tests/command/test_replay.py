@@ -73,6 +73,7 @@ def test_a_failure_that_is_mended_is_gone(directory: Path) -> None:
     code, _, err = called(directory, "replay", "no-deposit", "--exact")
     assert code == 3
     assert err.startswith("wavetank: the replay has hash=")
+    assert "\nFirst differing event: index=" in err
 
 
 @pytest.mark.parametrize(

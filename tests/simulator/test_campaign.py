@@ -190,8 +190,8 @@ def test_an_interrupt_with_the_discovery_itself_keeps_the_failure() -> None:
 
 def test_a_run_that_cannot_be_repeated_is_a_divergence() -> None:
     """No evidence at all: the first event that differs is named."""
-    drifting.seen.clear()
-    with pytest.raises(DivergenceError, match=r"index=\d+, once observe seen on user:\w+ .*'count'.*then observe seen"):
+    told = r"index=\d+\n  once  observe seen on user:\w+ .* with count=\d+\n  then  observe seen on user:"
+    with pytest.raises(DivergenceError, match=told):
         campaign(drifting).run()
     assert DivergenceError.exit_code == 3
 

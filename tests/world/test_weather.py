@@ -171,3 +171,16 @@ def test_some_storms_leave_the_order_of_tasks_alone():
         weather.change(seed)
         orders.append(weather.picks_singly)
     assert 5 < orders.count(False) < 60
+
+
+def test_the_digest_folds_how_late_messages_are():
+    """Two storms that differ only in that may make the same events, for a while."""
+    digests = []
+    for seed in (1, 2, 3):
+        weather = Weather()
+        weather.change(seed)
+        before = weather.digest
+        weather.late_s("a", "b", 0.001)
+        digests.append((weather.digest != before, weather.late_s("a", "b", 0.001) != 0.0))
+    assert (True, True) in digests
+    assert all(folded == late for folded, late in digests)

@@ -130,6 +130,8 @@ class Journal:
     def add(self, searched: Searched, real_s: float) -> None:
         """Note a finished batch, after so many seconds of search in all. Batches come in their order."""
         self._real_s = real_s
+        if self._is_given_up:
+            return
         # Of the behaviours only the new ones: the others are in the lines before, and are most of a line.
         new = {name: run for name, run in searched.statistics.first_run.items() if name not in self._shown}
         self._shown.update(new)

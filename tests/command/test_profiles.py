@@ -77,13 +77,14 @@ def test_a_file_may_be_anywhere_and_named_in_any_order(tmp_path: Path, arguments
     assert header[1] == "profile x: 2 runs or 90 s, up to 30 steps each"
 
 
-def test_pr_begins_with_the_corpus_where_there_is_one(tmp_path: Path) -> None:
+def test_pr_and_nightly_begin_with_the_corpus_where_there_is_one(tmp_path: Path) -> None:
     """Its place is a convention; another is named in the file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        assert "regressions" not in load_profiles(check, None)["pr"]
+        assert not [name for name, each in load_profiles(check, None).items() if "regressions" in each]
         (tmp_path / "regressions").mkdir()
-        assert load_profiles(check, None)["pr"]["regressions"] == "regressions"
+        having = {name: each.get("regressions") for name, each in load_profiles(check, None).items()}
+        assert having == {"default": None, "pr": "regressions", "nightly": "regressions", "explore": None}
     assert "regressions holds no trace" in refused(tmp_path, "check", f"{SMALL}:quiet", "--profile", "pr")
 
 
@@ -127,6 +128,7 @@ def test_explore_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
         ("[profiles.pr]\nmax_time = '0s'", "'0s' is not a duration. Write 90"),
         ("[profiles.pr]\nmax_time = inf", "inf is not a duration. Write 90"),
         ("[profiles.pr]\nmax_time = -5", "a wrong 'profiles.pr.max_time': -5 is less than"),
+        ("[profiles.pr]\nresume = 'latest'", "has an unknown key 'profiles.pr.resume'"),
         ("[profiles.pr]\nuntil_interrupted = 1", "1 is not of type 'boolean'"),
         ("[profiles.pr]\nsystem = 2020-01-01", "is not of type 'string'"),
         ("[profiles.pr]\nsystem = 'nowhere:system'", "no module named 'nowhere'"),

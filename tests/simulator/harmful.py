@@ -57,11 +57,11 @@ class KillsWorkers(Quiet):
 
 
 class Slow(Quiet):
-    """An operation takes a hundredth of a second of real time."""
+    """An operation takes two thousandths of a second of real time."""
 
     @operation()
     async def act(self, user: User) -> None:
-        time.sleep(0.01)  # noqa: ASYNC251 - real time is what is meant
+        time.sleep(0.002)  # noqa: ASYNC251 - real time is what is meant
 
 
 class Endless(Quiet):

@@ -13,13 +13,13 @@ __all__ = ["campaigns"]
 ENDED = {0: "all hold", 1: "failed", 2: "not judged", 130: "interrupted"}
 EPILOG = """
 \b
-A campaign is kept once it has searched for half a minute, or while a failure is being shrunk: each batch
-of runs when it is done, under .wavetank/campaigns/. The latest ten stay. Damage makes exit code 2.
+A campaign is kept under .wavetank/campaigns/, batch by batch, once it has searched for half a
+minute; a shorter one only while its failure is being shrunk. The latest ten stay.
 
 \b
 Examples:
   wavetank campaigns                    which there are, the latest first
-  wavetank campaigns latest             what the latest came to, also if it was killed or is running
+  wavetank campaigns latest             what the latest came to, killed, running or ended
   wavetank check --resume 20260102-2    go on with that of which the ID begins so
 """
 

@@ -1,5 +1,6 @@
 """`wavetank campaigns` and `check --resume`: a long campaign outlives its process, whatever ends that."""
 
+import contextlib
 import errno
 import json
 import os
@@ -7,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -23,15 +24,36 @@ LONG = "import simulator.journal; simulator.journal.BRIEF_S = 0.0; from wavetank
 """The command, to which every campaign is a long one."""
 
 
-def begun(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", LONG, *arguments],
-        cwd=directory,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+class Begin(Protocol):
+    def __call__(self, *arguments: str) -> "subprocess.Popen[str]": ...
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Begin a command; in the end it is killed with all its workers, in case it was not as it should."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begun(*arguments: str) -> "subprocess.Popen[str]":
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", LONG, *arguments],
+                cwd=tmp_path,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return running[-1]
+
+    yield begun
+    for each in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(each.pid, signal.SIGKILL)
+        each.wait()
+        assert each.stdout is not None
+        each.stdout.close()
 
 
 def wait_until(condition: Callable[[], object], within_s: float = 30.0) -> None:
@@ -50,12 +72,11 @@ def lines_in(directory: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in directory.glob(f"{CAMPAIGNS}/*/{FILE}"))
 
 
-def killed(directory: Path, *arguments: str, after_lines: int = 3) -> None:
-    """Begin a campaign, and kill it when so many lines are written."""
-    running = begun(directory, "check", *arguments)
-    wait_until(lambda: lines_in(directory) >= after_lines)
+def kill(running: "subprocess.Popen[str]", directory: Path) -> None:
+    """Kill a campaign of which two batches are done."""
+    wait_until(lambda: lines_in(directory) >= 3)
     running.kill()
-    running.communicate()
+    running.wait()
 
 
 def result(directory: Path, *arguments: str) -> dict[str, Any]:
@@ -77,10 +98,10 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", [FAILS, HOLDS])
 @pytest.mark.parametrize(("before", "after"), [("1", "2"), ("2", "1")])
 def test_a_campaign_that_was_killed_goes_on_as_if_it_was_not(
-    tmp_path: Path, seed: str, before: str, after: str
+    tmp_path: Path, begin: Begin, seed: str, before: str, after: str
 ) -> None:
     """With other workers too: the same runs, failure and hash as a campaign in one go."""
-    killed(tmp_path, *RARE, seed, "--workers", before)
+    kill(begin("check", *RARE, seed, "--workers", before), tmp_path)
     code, out, _ = called(tmp_path, "campaigns")
     assert code == 0
     assert f"killed       {25 * (lines_in(tmp_path) - 1)} of 200 runs in " in out
@@ -90,9 +111,9 @@ def test_a_campaign_that_was_killed_goes_on_as_if_it_was_not(
     assert whole["exit_code"] == (1 if seed == FAILS else 0)
 
 
-def test_what_a_killed_campaign_came_to_is_told_as_check_would_have(tmp_path: Path, long: None) -> None:
+def test_what_a_killed_campaign_came_to_is_told_as_check_would_have(tmp_path: Path, begin: Begin, long: None) -> None:
     """All that is known of the runs that ended, and how to go on; nothing is searched."""
-    killed(tmp_path, *RARE, HOLDS)
+    kill(begin("check", *RARE, HOLDS), tmp_path)
     runs = 25 * (lines_in(tmp_path) - 1)
     code, out, _ = called(tmp_path, "campaigns", "latest")
     assert code == 0
@@ -127,9 +148,9 @@ def test_a_failure_is_kept_before_it_is_shrunk(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / CAMPAIGNS).exists()
 
 
-def test_an_interrupted_campaign_goes_on(tmp_path: Path, long: None) -> None:
+def test_an_interrupted_campaign_goes_on(tmp_path: Path, begin: Begin, long: None) -> None:
     """It says how."""
-    running = begun(tmp_path, "check", f"{HARMFUL}:slow", "--runs", "75", "--steps", "12", "--seed", "1")
+    running = begin("check", f"{HARMFUL}:slow", "--runs", "75", "--steps", "12", "--seed", "1")
     wait_until(lambda: lines_in(tmp_path) >= 2)
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate()
@@ -198,9 +219,9 @@ def test_a_place_that_cannot_be_written_is_warned_of_once(tmp_path: Path, long: 
     assert "Move the file out of the way" in err
 
 
-def test_only_the_latest_are_kept_and_those_that_run(tmp_path: Path, long: None) -> None:
+def test_only_the_latest_are_kept_and_those_that_run(tmp_path: Path, begin: Begin, long: None) -> None:
     """The directory does not grow without limit."""
-    running = begun(tmp_path, "check", f"{HARMFUL}:slow", "--until-interrupted")
+    running = begin("check", f"{HARMFUL}:slow", "--until-interrupted")
     wait_until(lambda: lines_in(tmp_path) >= 2)
     first = journal_in(tmp_path)
     for _ in range(KEPT + 2):
@@ -210,7 +231,7 @@ def test_only_the_latest_are_kept_and_those_that_run(tmp_path: Path, long: None)
     assert "is still running. Wait for it" in refused(tmp_path, "check", "--resume", first.parent.name)
     assert called(tmp_path, "campaigns", first.parent.name)[1].endswith("it is still running\n")
     running.kill()
-    running.communicate()
+    running.wait()
     assert called(tmp_path, "check", f"{SMALL}:quiet", "--runs", "1")[0] == 0
     assert not first.exists()
 
@@ -249,19 +270,19 @@ def test_a_campaign_of_another_wavetank_is_not_continued(
     assert "begun by wavetank 0.1.0, and this is 9.9" in refused(tmp_path, "check", "--resume", "latest")
 
 
-def test_a_campaign_of_a_system_that_has_changed_is_not_continued(tmp_path: Path, long: None) -> None:
+def test_a_campaign_of_a_system_that_has_changed_is_not_continued(tmp_path: Path, begin: Begin, long: None) -> None:
     """Half of the runs would be of another one."""
     text = "from tests.simulator.small import Quiet\nclass Mine(Quiet):\n    {change}\nsystem = Mine()\n"
     (tmp_path / "changing.py").write_text(text.format(change="pass"))
-    killed(tmp_path, "changing:system", "--runs", "100000")
+    kill(begin("check", "changing:system", "--runs", "100000"), tmp_path)
     (tmp_path / "changing.py").write_text(text.format(change="async def settle(self, user): user.observe('settled')"))
     assert "the system has changed since" in refused(tmp_path, "check", "--resume", "latest")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_the_command(tmp_path: Path, number: int) -> None:
+def test_workers_end_with_the_command(tmp_path: Path, begin: Begin, number: int) -> None:
     """Also in the middle of a run that takes an hour, and when nobody is left to tell them: none is orphaned."""
-    running = begun(tmp_path, "check", f"{HARMFUL}:endless", "--workers", "2")
+    running = begin("check", f"{HARMFUL}:endless", "--workers", "2")
     wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
     workers = [int(path.name.partition("-")[2]) for path in tmp_path.glob("begun-*")]
     assert all(map(_is_there, workers))

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -14,13 +15,15 @@ from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait, as_kep
 from simulator.property import Property
 from simulator.run import Result
 from simulator.simulated_run import SimulatedRun
-from simulator.system import OperationType, System, User, user_name
+from simulator.system import USER, OperationType, System, User, user_name
 
 __all__ = ["Machine", "machine_class"]
 
 PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
 FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0, 15.0)
 FAULTS_PER_RUN_MAX = 5
+HEALED_AT_ONCE = 2
+"""How often everything is healed at once, for one time that a host is left broken at first."""
 WEIGHTS = (2, 1, 4)
 FAULTS = "a fault"  # no operation's name: that is an identifier
 WEATHER_MAX = 2**32 - 1
@@ -148,7 +151,19 @@ def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> 
     drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
-    return _Frame(setting, tuple(faults), weights)
+    left_broken = draw(_left_broken(possible, tuple(faults)))
+    return _Frame(msgspec.structs.replace(setting, left_broken=left_broken), tuple(faults), weights)
+
+
+def _left_broken(possible: list[list[_Possible]], faults: tuple[_Possible, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    """Which host is not healed at first: mostly none, else one that the faults strike. With several little can be done.
+
+    It is the one that is connected to that others may have to do without. Of a system of one host, without which
+    nothing can be done at all, none is.
+    """
+    hosts = dict.fromkeys(end for place in possible for end in place[0][1] if end != USER)
+    struck = dict.fromkeys(at[-1] for _kind, at in faults if at[-1] in hosts and len(hosts) > 1)
+    return st.sampled_from([()] * max(1, HEALED_AT_ONCE * len(struck)) + [(host,) for host in struck])
 
 
 def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible]]]]:
@@ -162,9 +177,9 @@ def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible
 
 def _with_users(place: list[_Possible], users: list[str]) -> list[list[_Possible]]:
     """Replace the link of all users by one for each."""
-    if "user" not in place[0][1]:
+    if USER not in place[0][1]:
         return [place]
-    return [[(kind, tuple(user if end == "user" else end for end in at)) for kind, at in place] for user in users]
+    return [[(kind, tuple(user if end == USER else end for end in at)) for kind, at in place] for user in users]
 
 
 def _operation(name: str, declared: OperationType, users: list[User], data: st.DataObject) -> Action:

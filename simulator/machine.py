@@ -22,8 +22,6 @@ __all__ = ["Machine", "machine_class"]
 PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
 FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0, 15.0)
 FAULTS_PER_RUN_MAX = 5
-HEALED_AT_ONCE = 2
-"""How often everything is healed at once, for one time that a host is left broken at first."""
 WEIGHTS = (2, 1, 4)
 FAULTS = "a fault"  # no operation's name: that is an identifier
 WEATHER_MAX = 2**32 - 1
@@ -102,7 +100,9 @@ def machine_class(
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
-        "begin_run": initialize(frame=frames(system, possible_at_places(system)))(_begin_run),
+        "begin_run": initialize(frame=frames(system, possible_at_places(system), dispensable_hosts(system)))(
+            _begin_run
+        ),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
         "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
@@ -134,8 +134,14 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
     return list(places.values())
 
 
+def dispensable_hosts(system: System) -> list[str]:
+    """Return the hosts that others might do without: of a system of one host, none."""
+    names = [host.name for host in system.for_run().hosts()]
+    return names if len(names) > 1 else []
+
+
 @st.composite
-def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> _Frame:
+def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]], dispensable: list[str]) -> _Frame:
     """Draw what a run is like: users, latency, seed, faults (swarm testing, Groce et al., ISSTA 2012)."""
     setting = Setting(
         users=draw(st.integers(*system.users)),
@@ -151,19 +157,10 @@ def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> 
     drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
-    left_broken = draw(_left_broken(possible, tuple(faults)))
+    # Mostly everything is healed at once; never are several hosts left broken, as little can be done without them.
+    struck = [host for host in dispensable if any(at[-1] == host for _kind, at in faults)]
+    left_broken = draw(st.sampled_from([(), ()] * len(struck) + [(host,) for host in struck])) if struck else ()
     return _Frame(msgspec.structs.replace(setting, left_broken=left_broken), tuple(faults), weights)
-
-
-def _left_broken(possible: list[list[_Possible]], faults: tuple[_Possible, ...]) -> st.SearchStrategy[tuple[str, ...]]:
-    """Which host is not healed at first: mostly none, else one that the faults strike. With several little can be done.
-
-    It is the one that is connected to that others may have to do without. Of a system of one host, without which
-    nothing can be done at all, none is.
-    """
-    hosts = dict.fromkeys(end for place in possible for end in place[0][1] if end != USER)
-    struck = dict.fromkeys(at[-1] for _kind, at in faults if at[-1] in hosts and len(hosts) > 1)
-    return st.sampled_from([()] * max(1, HEALED_AT_ONCE * len(struck)) + [(host,) for host in struck])
 
 
 def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible]]]]:

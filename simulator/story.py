@@ -22,10 +22,7 @@ def tell(system: System, plan: Plan) -> tuple[str, ...]:
     patience_s, healed_at = system.patience_s(), f"{at_s:8.3f} s"
     if plan.setting.left_broken:
         left = " and ".join(plan.setting.left_broken)
-        lines.append(
-            f"{healed_at}  everything is healed but what strikes {left}; what can be done without has "
-            f"{patience_s:g} s to finish"
-        )
+        lines.append(f"{healed_at}  all but {left} is healed; what does not need {left} has {patience_s:g} s to finish")
         healed_at = " " * len(healed_at)
     lines.append(f"{healed_at}  everything is healed; then the system has {patience_s:g} s to come to rest")
     return tuple(lines)

@@ -187,7 +187,7 @@ def test_the_bound_is_made_of_the_systems_constants_and_says_so() -> None:
 def test_the_story_tells_what_is_left_broken() -> None:
     """Whoever reads a failure of that phase must know that the fault was not over."""
     assert tell(office(), Plan(BROKEN, (AWAY,)))[1:] == (
-        "   0.101 s  everything is healed but what strikes archive; what can be done without has 20 s to finish",
+        "   0.101 s  all but archive is healed; what does not need archive has 20 s to finish",
         "            everything is healed; then the system has 20 s to come to rest",
     )
 

@@ -258,6 +258,7 @@ class ChatSystem(System):
 
     @operation(
         when=is_connected,
+        needs=(),
         for_s=st.sampled_from((0.5, STALL_S_MAX)),
         sentence="{user}'s device does not read for {for_s} s",
     )

@@ -52,7 +52,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def named(self) -> str:
         """Return what it is and where, without how long."""
-        return f"the {self.kind} of {' and '.join(self.at)}"
+        return f"the fault {self.kind!r} at {' and '.join(self.at)}"
 
 
 @attrs.frozen

@@ -171,7 +171,7 @@ def check_recovery(history: History) -> None:
     (reply,) = frames(history, "reply")
     assert core_s < reply.at_s < heal_s
     waiting = "the analytics of alice-1 are not written yet (analytics_buffered)"
-    why = "it needs agents, and so clickhouse, and the crash of clickhouse is not over"
+    why = "it needs agents, and so clickhouse, and the fault 'crash' at clickhouse is not over"
     assert (waiting, why) in [(event.data["what"], event.data["why"]) for event in history.observed("excused")]
     assert [(event.data["path"], event.at_s > heal_s) for event in history.observed("analytics_written")] == [
         ("drain", True)

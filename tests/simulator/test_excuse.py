@@ -27,15 +27,19 @@ def excuse(needs: tuple[str, ...] | None, *places: tuple[str, ...]) -> str | Non
 @pytest.mark.parametrize(
     ("needs", "at", "says"),
     [
-        (("store",), ("store",), "it needs store, and the crash of store is not over"),
-        (("worker",), ("store",), "it needs worker, and so store, and the crash of store is not over"),
-        (("worker",), ("worker", "store"), "and so store, and the partition of worker and store is not over"),
-        (("worker",), ("store", "worker"), "and so store, and the partition of store and worker is not over"),
-        (("worker", "archive"), ("archive",), "needs worker, and so archive, and the crash of archive is not over"),
-        (("worker", "archive"), ("worker", "archive"), "the partition of worker and archive is not over"),
-        (("user:alice",), ("store",), "needs user:alice, and so front-a, and so worker, and so store, and the crash"),
-        (("front-a",), ("user:bob", "front-a"), "the partition of user:bob and front-a is not over"),
-        (None, ("archive",), "it may need everything, and the crash of archive is not over"),
+        (("store",), ("store",), "it needs store, and the fault 'crash' at store is not over"),
+        (("worker",), ("store",), "it needs worker, and so store, and the fault 'crash' at store is not over"),
+        (("worker",), ("worker", "store"), "and so store, and the fault 'partition' at worker and store is not over"),
+        (("worker",), ("store", "worker"), "and so store, and the fault 'partition' at store and worker is not over"),
+        (
+            ("worker", "archive"),
+            ("archive",),
+            "needs worker, and so archive, and the fault 'crash' at archive is not over",
+        ),
+        (("worker", "archive"), ("worker", "archive"), "the fault 'partition' at worker and archive is not over"),
+        (("user:alice",), ("store",), "needs user:alice, and so front-a, and so worker, and so store, and the fault"),
+        (("front-a",), ("user:bob", "front-a"), "the fault 'partition' at user:bob and front-a is not over"),
+        (None, ("archive",), "it may need everything, and the fault 'crash' at archive is not over"),
     ],
 )
 def test_an_excuse_is_found_at_a_host_on_a_link_and_in_what_a_host_needs(
@@ -67,7 +71,8 @@ def test_a_shared_name_is_out_of_reach_when_each_behind_it_is() -> None:
     """In whatever way: one host is down, and the other cannot be reached by this user. Another user reaches it."""
     places = ("front-a",), ("front-b", "user:alice")
     assert (
-        excuse(("user:alice",), *places) == "it needs user:alice, and so front-a, and the crash of front-a is not over"
+        excuse(("user:alice",), *places)
+        == "it needs user:alice, and so front-a, and the fault 'crash' at front-a is not over"
     )
     assert excuse(("user:bob",), *places) is None
 

@@ -97,7 +97,7 @@ def test_who_waits_for_what_it_need_not_is_found_only_while_that_is_left_broken(
     at = " and ".join(fault.action.fault.at) if isinstance(fault.action, Strike) else ""
     kind = fault.action.fault.kind if isinstance(fault.action, Strike) else ""
     assert violation.evidence.startswith("the work, 2")
-    assert violation.evidence.endswith(f"s after everything but the {kind} of {at} was healed; it had 20 s")
+    assert violation.evidence.endswith(f"s after everything but the fault '{kind}' at {at} was healed; it had 20 s")
     assert result.history.observed("done")
     assert not run(WAITING, fault, setting=Setting()).violated
 
@@ -117,11 +117,11 @@ def test_who_does_without_goes_on_and_the_rest_is_healed_at_once() -> None:
 @pytest.mark.parametrize(
     ("left_to_do", "why"),
     [
-        ("the work", "it may need everything, and the crash of archive is not over"),
-        (Pending("the work"), "it may need everything, and the crash of archive is not over"),
+        ("the work", "it may need everything, and the fault 'crash' at archive is not over"),
+        (Pending("the work"), "it may need everything, and the fault 'crash' at archive is not over"),
         (
             Pending("the work", needs=("front", "archive")),
-            "it needs front, and so archive, and the crash of archive is not over",
+            "it needs front, and so archive, and the fault 'crash' at archive is not over",
         ),
     ],
 )
@@ -169,7 +169,7 @@ def test_an_operation_must_return_unless_what_it_needs_is_broken(away: str, why:
     strike = Step(Strike(Fault("crash", (away,), 5.0)), 0.1)
     result = run(office(), Step(Do("read", 0), 1.0), strike, setting=Setting(left_broken=(away,)))
     assert evidence(result).startswith("read of alice did not return, 2")
-    assert ("everything but the crash of archive was healed" in evidence(result)) is (why is None)
+    assert ("everything but the fault 'crash' at archive was healed" in evidence(result)) is (why is None)
     assert excused(result).get("read of alice did not return", "None").startswith(str(why))
 
 

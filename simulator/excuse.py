@@ -43,9 +43,14 @@ class Excuses:
         return None
 
     def _obstacle(self, needed: tuple[str, ...], source: str, name: str, passed: tuple[str, ...]) -> _Obstacle | None:
-        """Return what keeps a host from what is under a name; None if it reaches one behind it that is well."""
+        """Return what keeps a host from what is under a name; None if it reaches only such behind it as are well.
+
+        Who cannot reach one of several goes on to the next. But one that is reached, and lacks what it needs itself,
+        may keep whom it has.
+        """
         obstacles = [self._at(needed, source, host, passed) for host in self._named.get(name, [name])]
-        return None if None in obstacles else obstacles[0]
+        lacking = next((each for each in obstacles if each is not None and len(each[0]) > 1), None)
+        return lacking or (None if None in obstacles else obstacles[0])
 
     def _at(self, needed: tuple[str, ...], source: str, host: str, passed: tuple[str, ...]) -> _Obstacle | None:
         for fault in self._faults:

@@ -9,9 +9,9 @@ __all__ = ["Pending"]
 class Pending:
     """Something that is not finished: `what`, in words, and the hosts without which it cannot be.
 
-    `needs` holds hosts, names that hosts share (one of those behind it is enough), and users ("user:alice", for their
-    way to the hosts that are open to users). What these hosts need in turn is needed too; what is `optional` to them
-    only if it is named here. None: any host may be needed.
+    `needs` holds hosts, names that hosts share, and users ("user:alice", for their way to the hosts that are open to
+    users). Of the hosts that share a name one is enough, if the others cannot be reached. What these hosts need in turn
+    is needed too; what is `optional` to them only if it is named here. None: any host may be needed.
     """
 
     what: str

@@ -142,6 +142,7 @@ def needs(plan: Plan) -> str:
     found = (
         (plan.setting.users > 1, f"{plan.setting.users} users"),
         (faults, f"{faults} fault{'s' if faults > 1 else ''}"),
+        (plan.setting.left_broken, f"{' and '.join(plan.setting.left_broken)} left broken"),
         (any(step.weather for step in plan.steps), "weather"),
         (held := count_deviations(plan, Hold), f"{held} held message{'s' if held > 1 else ''}"),
         (delayed := count_deviations(plan, Delay), f"{delayed} delayed task{'s' if delayed > 1 else ''}"),

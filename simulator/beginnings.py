@@ -15,7 +15,7 @@ __all__ = ["Beginnings"]
 RARE = 0.1
 """What fewer than this part of all runs reach is worth beginning with."""
 
-STEPS_MAX = 15
+STEPS_MAX = 20
 """A longer beginning leaves a run too little time of its own for what it costs."""
 
 

@@ -56,9 +56,12 @@ def calm(plan: Plan) -> Iterator[Plan]:
 
 
 def plainer_settings(plan: Plan) -> Iterator[Plan]:
-    """Use the default latency and seed."""
+    """Heal everything at once; use the default latency and seed."""
     plain = Setting(users=plan.setting.users)
     yield Plan(plain, plan.steps)
+    left = plan.setting.left_broken
+    for fewer in dict.fromkeys(((), *(left[:place] + left[place + 1 :] for place in range(len(left))))):
+        yield Plan(msgspec.structs.replace(plan.setting, left_broken=fewer), plan.steps)
     yield Plan(msgspec.structs.replace(plan.setting, seed=plain.seed), plan.steps)
     yield Plan(msgspec.structs.replace(plan.setting, latency_s=plain.latency_s), plan.steps)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -14,7 +15,7 @@ from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait, as_kep
 from simulator.property import Property
 from simulator.run import Result
 from simulator.simulated_run import SimulatedRun
-from simulator.system import OperationType, System, User, user_name
+from simulator.system import USER, OperationType, System, User, user_name
 
 __all__ = ["Machine", "machine_class"]
 
@@ -112,7 +113,9 @@ def machine_class(
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
-        "begin_run": initialize(frame=frames(system, possible_at_places(system), prefixes))(_begin_run),
+        "begin_run": initialize(frame=frames(system, possible_at_places(system), dispensable_hosts(system), prefixes))(
+            _begin_run
+        ),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
         "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
@@ -144,11 +147,24 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
     return list(places.values())
 
 
+def dispensable_hosts(system: System) -> list[str]:
+    """Return the hosts that others might do without: of a system of one host, none."""
+    names = [host.name for host in system.for_run().hosts()]
+    return names if len(names) > 1 else []
+
+
 @st.composite
-def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]], prefixes: Sequence[Plan | None]) -> _Frame:
+def frames(
+    draw: st.DrawFn,
+    system: System,
+    possible: list[list[_Possible]],
+    dispensable: list[str],
+    prefixes: Sequence[Plan | None],
+) -> _Frame:
     """Draw what a run is like: its beginning, its faults (swarm testing, Groce et al., ISSTA 2012)."""
     # Of one there is nothing to draw; Hypothesis would all the same, and every seed would mean other runs.
     prefix = draw(st.sampled_from(prefixes)) if len(prefixes) > 1 else prefixes[0]
+    is_fresh = prefix is None
     if prefix is None:
         setting = Setting(
             users=draw(st.integers(*system.users)),
@@ -165,6 +181,11 @@ def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]], pre
     drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
+    # Mostly everything is healed at once; never are several hosts left broken, as little can be done without them.
+    struck = [host for host in dispensable if any(at[-1] == host for _kind, at in faults)]
+    if is_fresh and struck:
+        left_broken = draw(st.sampled_from([(), ()] * len(struck) + [(host,) for host in struck]))
+        prefix = Plan(msgspec.structs.replace(prefix.setting, left_broken=left_broken), ())
     return _Frame(prefix, tuple(faults), weights)
 
 
@@ -179,9 +200,9 @@ def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible
 
 def _with_users(place: list[_Possible], users: list[str]) -> list[list[_Possible]]:
     """Replace the link of all users by one for each."""
-    if "user" not in place[0][1]:
+    if USER not in place[0][1]:
         return [place]
-    return [[(kind, tuple(user if end == "user" else end for end in at)) for kind, at in place] for user in users]
+    return [[(kind, tuple(user if end == USER else end for end in at)) for kind, at in place] for user in users]
 
 
 def _operation(name: str, declared: OperationType, users: list[User], data: st.DataObject) -> Action:

@@ -55,11 +55,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is drawn once per run: the number of users, the nominal one-way latency, the seed of all randomness."""
+    """What is drawn once per run: the number of users, the nominal one-way latency, the seed of all randomness.
+
+    `left_broken` names hosts. What strikes them, or a link of theirs, when the steps are done stays at first: all other
+    hosts, the core, must finish without them what does not need them. Empty: everything is healed at once.
+    """
 
     users: int = 1
     latency_s: float = 0.001
     seed: int = 0
+    left_broken: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -77,14 +77,17 @@ class SimulatedRun(Run):
             self.world.advance(step.after_s)
 
     def finish(self, properties: Iterable[Property]) -> Result:
-        """Heal everything, calm the weather, let the system come to rest, look into its stores, and judge."""
+        """Heal the core, then everything, let the system come to rest each time, look into its stores, and judge."""
         self.world.weather.change(0)
+        if self.heal_core():
+            self._wait_quiet()
+            self.record_excused()
         self.heal()
         self._wait_quiet()
         self.history.record(Kind.MARK, "", "quiet")
         self._count_holdings()
         observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
-        self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
+        self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.patience_s())
         self.history.record(Kind.MARK, "", "end")
         return Result(self.history, judge(properties, self.history), self.world.now_s)
 
@@ -105,7 +108,7 @@ class SimulatedRun(Run):
         healed_s, poll_s = self.world.now_s, QUIET_POLL_MIN_S
         while pending := self.pending():
             waited_s = self.world.now_s - healed_s
-            if waited_s >= self.system.quiet_within_s:
+            if waited_s >= self.system.patience_s():
                 self.record_pending(pending, waited_s)
                 return
             self.world.advance(poll_s)

@@ -19,9 +19,12 @@ def tell(system: System, plan: Plan) -> tuple[str, ...]:
     for step in plan.steps:
         lines.append(f"{at_s:8.3f} s  {_sentence(system, operations, step)}{_weather(step)}")
         at_s += step.after_s
-    lines.append(
-        f"{at_s:8.3f} s  everything is healed; then the system has {system.quiet_within_s:g} s to come to rest"
-    )
+    patience_s, healed_at = system.patience_s(), f"{at_s:8.3f} s"
+    if plan.setting.left_broken:
+        left = " and ".join(plan.setting.left_broken)
+        lines.append(f"{healed_at}  all but {left} is healed; what does not need {left} has {patience_s:g} s to finish")
+        healed_at = " " * len(healed_at)
+    lines.append(f"{healed_at}  everything is healed; then the system has {patience_s:g} s to come to rest")
     return tuple(lines)
 
 

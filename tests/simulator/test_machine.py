@@ -75,6 +75,19 @@ def test_a_run_has_few_kinds_of_faults_and_a_campaign_has_all() -> None:
     assert not {("terminate", ("llm",)), ("partition", ("llm", "front")), ("t0", ("front",))} & kinds
 
 
+def test_a_host_that_the_faults_strike_is_left_broken_now_and_then() -> None:
+    """Mostly everything is healed at once, as most is learnt by that; of a system of one host nothing would be."""
+
+    def left_of(system: System, runs: int) -> Counter[tuple[str, ...]]:
+        return Counter(plan.setting.left_broken for plan in Plans(system, runs=runs).plans)
+
+    both = left_of(Busy(), 200)
+    assert set(both) == {(), ("front",), ("llm",)}
+    assert 20 < 200 - both[()] < 100
+    assert set(left_of(type("Troubled", (Busy,), {"fault_kinds": ("t0", "t1")})(), 50)) == {(), ("llm",)}
+    assert set(left_of(type("Alone", (Quiet,), {"fault_kinds": None})(), 50)) == {()}
+
+
 def test_the_hosts_are_listed_once_per_run() -> None:
     """Making services costs; a machine asks for what is possible once."""
 

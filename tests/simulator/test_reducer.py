@@ -324,3 +324,69 @@ def test_two_delays_of_which_one_leads_to_the_other_become_one() -> None:
         return set(through) <= deviations(plan) or at_once in deviations(plan)
 
     assert deviations(reduce_spelled(plan, fails)) == {at_once}
+
+
+def test_a_storm_in_which_few_steps_fail_beats_many_steps_in_calm_weather() -> None:
+    """What fails in calm weather only with ten steps may need but one in a storm: both ways are tried."""
+
+    def fails(plan: Plan) -> bool:
+        of_storm = any(each == HOLDS[3] for step in plan.steps for each in step.deviations)
+        is_stormy = any(step.weather for step in plan.steps) or of_storm
+        return names(plan).count("cause") >= (1 if is_stormy else 10)
+
+    reduced = reduce_spelled(Plan(STORM, (*NOISE, *(do("cause") for _ in range(10)))), fails)
+    assert names(reduced) == ["cause"]
+    assert len(deviations(reduced)) == 1
+
+
+def test_a_pause_is_told_rather_than_a_late_message() -> None:
+    """Whoever reads a plan can wait; to hold a message takes a proxy."""
+
+    def fails(plan: Plan) -> bool:
+        late_s = sum(each.for_s for step in plan.steps for each in step.deviations if isinstance(each, Hold))
+        return in_order(plan, "a", "b") and (
+            any(step.weather for step in plan.steps) or plan.steps[0].after_s + late_s >= 0.15
+        )
+
+    (first, second) = reduce_spelled(Plan(Setting(), (do("a", after_s=0.2), do("b", after_s=0.0))), fails).steps
+    assert (first.deviations, second.deviations) == ((), ())
+    assert first.after_s >= 0.15
+
+
+def test_a_trouble_of_a_service_is_replaced_by_a_crash_where_that_will_do() -> None:
+    """Everybody knows what a crash is."""
+    odd = Step(Strike(Fault("answers backwards", ("llm",), 6.0)), 0.2)
+    assert [each.kind for each in faults(reduce(Plan(STORM, (odd,)), lambda plan: bool(faults(plan))).plan)] == [
+        "crash"
+    ]
+    own = reduce(Plan(STORM, (odd,)), lambda plan: any(each.kind == "answers backwards" for each in faults(plan)))
+    assert [each.kind for each in faults(own.plan)] == ["answers backwards"]
+    link = Step(Strike(Fault("answers backwards", ("a", "llm"), 6.0)), 0.2)
+    assert faults(reduce(Plan(STORM, (link,)), lambda plan: bool(faults(plan))).plan)[0].kind == "answers backwards"
+
+
+def test_the_simplest_data_are_tried_before_the_steps() -> None:
+    """Small data are quick to replay."""
+
+    def simplest(plan: Plan) -> Plan:
+        steps = (
+            msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, arguments={"size": 0}))
+            for step in plan.steps
+            if isinstance(step.action, Do)
+        )
+        return Plan(plan.setting, tuple(steps))
+
+    def sizes(plan: Plan) -> list[tuple[str, object]]:
+        actions = [step.action for step in plan.steps if isinstance(step.action, Do)]
+        return [(each.operation, each.arguments["size"]) for each in actions]
+
+    asked: list[Plan] = []
+
+    def fails(plan: Plan) -> bool:
+        asked.append(plan)
+        return in_order(plan, "a", "b") and ("b", 9) in sizes(plan)
+
+    plan = Plan(Setting(), tuple(Step(Do(name, 0, {"size": 9})) for name in "axb"))
+    reduced = Reducer(one_by_one(fails), budget_s=PLENTY_S, simplest=simplest).reduce(plan).plan
+    assert sizes(reduced) == [("a", 0), ("b", 9)]
+    assert asked[0] == simplest(plan)

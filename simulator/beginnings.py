@@ -34,9 +34,13 @@ class Beginnings:
         self._noted: dict[str, Plan] = {}
         self._plans: dict[str, Plan] = {}
 
+    def news(self, reached: dict[str, Plan]) -> dict[str, Plan]:
+        """Return those plans that lead to where none did before; by the name of the *sometimes* that each reached."""
+        return {name: plan for name, plan in reached.items() if name not in self._plans}
+
     def note(self, reached: dict[str, Plan]) -> None:
-        """Remember plans by the name of the *sometimes* that each reached."""
-        self._noted.update((name, plan) for name, plan in reached.items() if name not in self._plans)
+        """Remember the news among plans."""
+        self._noted.update(self.news(reached))
 
     def shorten(self, statistics: Statistics, workers: Workers) -> None:
         """Make beginnings of the noted plans that reached what is still rare."""

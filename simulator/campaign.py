@@ -212,7 +212,8 @@ class Campaign:
                 self.statistics.merge(searched.statistics)
                 self._on_run(self.statistics)
             if is_new:
-                self._on_batch(searched, self._elapsed_s())
+                news = self._beginnings.news(searched.reached)
+                self._on_batch(attrs.evolve(searched, reached=news), self._elapsed_s())
             self.statistics.real_s = self._elapsed_s()
             self._interrupts.check()
             self._last = searched.last or self._last

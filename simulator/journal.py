@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ import msgspec
 from simulator.batch import Searched
 from simulator.divergence import Record
 from simulator.errors import InputError
+from simulator.plan import Plan
 from simulator.whole_file import cure
 
 __all__ = ["CAMPAIGNS", "Journal", "Kept", "Settings", "find_campaign", "is_running", "read_campaign", "saved"]
@@ -53,10 +55,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="batch"):
-    """What a batch came to, after so many seconds of search in all."""
+    """What a batch came to, after so many seconds of search in all. What it reached is compressed: it is mostly plans."""
 
     real_s: float
     searched: Searched
+    reached: bytes
+
+    @classmethod
+    def of(cls, searched: Searched, real_s: float) -> Self:
+        reached = zlib.compress(msgspec.json.encode(searched.reached))
+        return cls(real_s, attrs.evolve(searched, reached={}), reached)
+
+    def whole(self) -> Searched:
+        reached = msgspec.json.decode(zlib.decompress(self.reached), type=dict[str, Plan])
+        return attrs.evolve(self.searched, reached=reached)
 
 
 class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
@@ -138,7 +150,7 @@ class Journal:
         statistics = attrs.evolve(searched.statistics, first_run=new)
         # Of a run that passed the hash is enough: it only shows whether the system is still the same.
         last = searched.last and attrs.evolve(searched.last, record=Record((), (), searched.last.record.hash))
-        self._unwritten.append(_line(_Batch(real_s, attrs.evolve(searched, statistics=statistics, last=last))))
+        self._unwritten.append(_line(_Batch.of(attrs.evolve(searched, statistics=statistics, last=last), real_s)))
         if searched.found is not None or real_s >= BRIEF_S:
             self._write()
 
@@ -274,7 +286,7 @@ def read_campaign(name: str) -> Kept:
     return Kept(
         id=name,
         settings=settings,
-        searched=tuple(each.searched for each in batches),
+        searched=tuple(each.whole() for each in batches),
         real_s=batches[-1].real_s if batches else 0.0,
         end=end,
         sound=sound,

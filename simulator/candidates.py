@@ -5,7 +5,7 @@ from itertools import permutations
 
 import msgspec
 
-from simulator.deviation import Delay, Deviation, Hold
+from simulator.deviation import LATE_MAX_S, Delay, Deviation, Hold
 from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
 
@@ -44,7 +44,7 @@ PLAINER_KINDS = {
 """What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
 PLAINER_ANYWHERE = ("crash", "freeze")
 """The same for every other kind that strikes one host, a trouble of its service for one."""
-HOLDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+HOLDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, LATE_MAX_S)
 
 # Candidates for the plan as a whole
 
@@ -177,12 +177,12 @@ def without_deviations(plan: Plan, kind: type[Hold] | type[Delay], start: int, e
 def fewer_holds(plan: Plan, start: int, end: int) -> Iterator[Plan]:
     """Leave out a run of late messages; or let one of them, the last or the first, be late by what all of them were.
 
-    A chain of messages, each a little late, is late as a whole.
+    A chain of messages, each a little late, is late as a whole; but no message is later than a storm makes it.
     """
     yield from without_deviations(plan, Hold, start, end)
     if end - start > 1:
         holds = [each for step in plan.steps for each in step.deviations if isinstance(each, Hold)]
-        late_s = sum(each.for_s for each in holds[start:end])
+        late_s = min(LATE_MAX_S, sum(each.for_s for each in holds[start:end]))
         for kept in (end - 1, start):
             merged = {kept: msgspec.structs.replace(holds[kept], for_s=late_s)}
             yield _with_deviations(plan, Hold, dict.fromkeys(range(start, end)) | merged)
@@ -209,8 +209,8 @@ def rounder_holds(plan: Plan, index: int) -> Iterator[Plan]:
     """Hold a message for a time that is short and easy to say; one at a time."""
     step = plan.steps[index]
     for place, each in enumerate(step.deviations):
-        if isinstance(each, Hold) and each.for_s not in HOLDS_S:
-            longer = [seconds for seconds in HOLDS_S if seconds > each.for_s]
+        if isinstance(each, Hold):
+            longer = [seconds for seconds in HOLDS_S if seconds > each.for_s and each.for_s not in HOLDS_S]
             for seconds in [*(seconds for seconds in HOLDS_S if seconds < each.for_s), *longer[:1]]:
                 rounder = msgspec.structs.replace(each, for_s=seconds)
                 deviations = (*step.deviations[:place], rounder, *step.deviations[place + 1 :])

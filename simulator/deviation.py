@@ -4,7 +4,10 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["Delay", "Deviation", "Hold"]
+__all__ = ["LATE_MAX_S", "Delay", "Deviation", "Hold"]
+
+LATE_MAX_S = 0.1
+"""No storm makes a message later than that, and no deviation does: what is later is a fault, and a step."""
 
 
 class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="deviation", tag="hold"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import trio
 
-from simulator.deviation import Delay, Deviation, Hold
+from simulator.deviation import LATE_MAX_S, Delay, Deviation, Hold
 from simulator.world.explorers import PORTFOLIO, Explorer
 from simulator.world.explorers.deviating import Deviating
 from simulator.world.names import TaskPath, task_name
@@ -14,7 +14,7 @@ from simulator.world.recorder import Recorder
 
 __all__ = ["Weather"]
 
-JITTERS = ((0.0, 0, 0.0), (4.0, 16, 0.1), (4.0, 16, 0.1), (4.0, 4, 0.01))
+JITTERS = ((0.0, 0, 0.0), (4.0, 16, LATE_MAX_S), (4.0, 16, LATE_MAX_S), (4.0, 4, 0.01))
 """How late messages are in storms of several kinds: up to so many nominal latencies, but one in so many up to so long.
 
 Never longer than any time-out of a system worth testing: what breaks things for longer is a fault, and a step.

@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="batch"):
-    """What a batch came to, after so many seconds of search in all. What it reached is compressed: it is mostly plans."""
+    """What a batch came to, after so many seconds of search in all. What it reached is compressed: many plans."""
 
     real_s: float
     searched: Searched

@@ -25,11 +25,11 @@ system  tests.reader.my_system:system
 profile default: {runs} runs, up to 30 steps each
 seed    1
 
-VIOLATED     always      no-deposit-is-lost  held in 8 of 9 runs, examined 72 deposit, 58 read
-holds        always      uncaught            held in 9 of 9 runs, examined 72 deposit, 58 read
-holds        eventually  finishes            held in 9 of 9 runs, examined 72 deposit, 58 read
+VIOLATED     always      no-deposit-is-lost  held in 9 of 10 runs, examined 87 deposit, 67 read
+holds        always      uncaught            held in 10 of 10 runs, examined 87 deposit, 67 read
+holds        eventually  finishes            held in 10 of 10 runs, examined 87 deposit, 67 read
 
-9 runs, 270 steps, 523 events: 249 simulated s in R real s (N to 1)
+10 runs, 300 steps, 578 events: 326 simulated s in R real s (N to 1)
 
 no-deposit-is-lost is violated: Whoever reads sees at least what was confirmed before.
 evidence: alice read 1 after 2 were confirmed
@@ -52,9 +52,8 @@ def test_a_failure_is_told_in_full_and_saved(tmp_path: Path) -> None:
     body = json.loads((tmp_path / "out.json").read_bytes())
     failure = body["failure"]
     assert normalised(ran.stdout) == FAILURE.format(runs=RUNS_DEFAULT, **failure)
-    assert ran.stderr == (
-        "no-deposit-is-lost is violated: carol read 6 after 8 were confirmed. Shrinking 30 steps ...\n"
-    )
+    told = ran.stderr.splitlines()[-1]  # another worker may have found something before
+    assert told == "no-deposit-is-lost is violated: bob read 12 after 17 were confirmed. Shrinking 30 steps ..."
     saved = load_trace(tmp_path / ".wavetank" / "failures" / failure["id"] / "trace.json")
     assert (saved.id, saved.hash, list(saved.story)) == (failure["id"], failure["hash"], failure["story"])
     assert {key: body[key] for key in ("system", "seed", "exit_code", "interrupted", "runs", "steps")} == {
@@ -62,8 +61,8 @@ def test_a_failure_is_told_in_full_and_saved(tmp_path: Path) -> None:
         "seed": 1,
         "exit_code": 1,
         "interrupted": False,
-        "runs": 9,
-        "steps": 270,
+        "runs": 10,
+        "steps": 300,
     }
     assert [(each["name"], each["state"]) for each in body["properties"]] == [
         ("no-deposit-is-lost", "violated"),

@@ -53,7 +53,7 @@ def test_a_failure_is_told_in_full_and_saved(tmp_path: Path) -> None:
     failure = body["failure"]
     assert normalised(ran.stdout) == FAILURE.format(runs=RUNS_DEFAULT, **failure)
     told = ran.stderr.splitlines()[-1]  # another worker may have found something before
-    assert told == "no-deposit-is-lost is violated: bob read 12 after 17 were confirmed. Shrinking 30 steps ..."
+    assert told == "no-deposit-is-lost is violated: bob read 15 after 16 were confirmed. Shrinking 30 steps ..."
     saved = load_trace(tmp_path / ".wavetank" / "failures" / failure["id"] / "trace.json")
     assert (saved.id, saved.hash, list(saved.story)) == (failure["id"], failure["hash"], failure["story"])
     assert {key: body[key] for key in ("system", "seed", "exit_code", "interrupted", "runs", "steps")} == {

@@ -30,7 +30,7 @@ def test_the_readme_shows_the_failure_that_its_command_finds(capsys: pytest.Capt
     campaign = Campaign(system.with_defects(DEFECTS), budget=Budget(shrink_s=PLENTY_S), seed=SEED).run()
     assert campaign.failure is not None
     trace = trace_of(DEFAULT_SYSTEM, DEFECTS, campaign, campaign.failure)
-    report.print_result(campaign, trace, report.Saved(trace.id))
+    print("\n".join(report.result_lines(campaign, trace, report.Saved(trace.id))))
     printed, shown = timeless(capsys.readouterr().out), timeless(block)
     before, elided, after = ELIDED.split(shown)
     assert printed.startswith(before)

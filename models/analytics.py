@@ -88,6 +88,16 @@ class Analytics:
                 _log_written(event, path="direct")
                 return
 
+    async def wait_for_table(self) -> None:
+        """Create the table, however long that takes (only a planted defect does that)."""
+        while True:
+            try:
+                await self._clickhouse.query((CREATE, b""))
+            except FAILURES:
+                await trio.sleep(self._config.retry_s)
+            else:
+                return
+
     async def _write_gathered(self) -> None:
         try:
             await trio.sleep(self._config.analytics_linger_s)

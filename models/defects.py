@@ -275,6 +275,12 @@ DEFECTS: tuple[Defect, ...] = (
         "a subscription without an owner",
     ),
     Defect(
+        "recovery-waits-for-clickhouse",
+        "finishes",
+        "Agents that begin with work left over from others wait for ClickHouse before they take it up.",
+        "a recovery that first makes sure of all it might ever use",
+    ),
+    Defect(
         "work-not-announced",
         "latency",
         "The supervisor is not told of new work, and finds it when it looks anyhow.",

@@ -72,6 +72,7 @@ class Supervisor:
 
     async def _look(self) -> NoReturn:
         """Look into the ledger when work is announced, and from time to time."""
+        is_first = True
         while True:
             answered, self._answered = self._answered, []
             try:
@@ -83,6 +84,9 @@ class Supervisor:
                 continue
             # What was answered before this look began is not in it any more, and need not be remembered.
             self._known.difference_update(answered)
+            if is_first and messages and self._config.has("recovery-waits-for-clickhouse"):
+                await self._analytics.wait_for_table()
+            is_first = False
             for message in messages:
                 self._take(message)
             with trio.move_on_after(self._config.poll_s):

@@ -6,11 +6,21 @@ from functools import partial
 from math import inf
 from typing import Any, ClassVar, Self
 
+import attrs
 import msgspec
 import trio
 from hypothesis import strategies as st
 
-from models.client import ChatClient, Outcome, converse_once
+from models.client import (
+    BACKOFF_MAX_S,
+    CLOSE_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    PING_INTERVAL_S,
+    PING_TIMEOUT_S,
+    ChatClient,
+    Outcome,
+    converse_once,
+)
 from models.config import PlatformConfig
 from models.defects import DEFECTS
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
@@ -24,7 +34,7 @@ from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
 from properties.storm import ends_life
-from simulator import Event, Failed, History, Host, Observer, Property, System, Trouble, User, operation
+from simulator import Event, Failed, History, Host, Observer, Pending, Property, System, Trouble, User, operation
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
 from simulator.services.postgresql import SimulatedPostgreSQL
@@ -54,8 +64,27 @@ ARRIVES_WITHIN_S = 3.0
 """How long a message that its device has given up may be on its way, or about to be stored, all the same."""
 ENDS_WITHIN_S = 3.0
 """How long a gateway may take to end a connection that its user has left: what it waits for may come late."""
+STALL_S_MAX = 9.0
 EXPIRED_FOR_S = 0.5
 """How long ago a token must have expired to be tried as one that has."""
+CONFIG = PlatformConfig(
+    redis_host="redis",
+    redis_port=REDIS_PORT,
+    clickhouse_url=f"http://clickhouse:{CLICKHOUSE_PORT}",
+    llm_url=f"http://llm:{LLM_PORT}/v1",
+    listen_port=GATEWAY_PORT,
+    secret=DEMO_SECRET,
+    token_s=TOKEN_S,
+)
+PATIENCE: Mapping[str, float] = {
+    "a device that does not read": STALL_S_MAX,
+    "a dead connection to be noticed": PING_INTERVAL_S + PING_TIMEOUT_S,
+    "a device to come to the gateway that is well": 2 * (3 * CONNECT_TIMEOUT_S + CLOSE_TIMEOUT_S + BACKOFF_MAX_S),
+    "a probe that fails, and one that closes a breaker": 2 * CONFIG.llm_timeout_s + CONFIG.breaker_reset_s,
+    "work to be looked for": CONFIG.poll_s + CONFIG.retry_s,
+    "all agents of all open messages": CONFIG.open_messages_max * NODES_MAX * CONFIG.clickhouse_timeout_s,
+    "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,
+}
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
@@ -108,7 +137,7 @@ class ChatSystem(System):
     """Users chat with agents over WebSocket; PostgreSQL is the ledger, Redis has the news, ClickHouse the analytics."""
 
     users: ClassVar[tuple[int, int]] = (1, 3)
-    quiet_within_s: ClassVar[float] = 30.0
+    patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
         each.name: f"{each.breaks}: {each.summary} (Imitates {each.imitates}.)" for each in DEFECTS
@@ -129,16 +158,7 @@ class ChatSystem(System):
         clickhouse = SimulatedClickHouse(port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S)
         postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
         llm = SimulatedLLM(port=LLM_PORT, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
-        config = PlatformConfig(
-            redis_host="redis",
-            redis_port=REDIS_PORT,
-            clickhouse_url=f"http://clickhouse:{CLICKHOUSE_PORT}",
-            llm_url=f"http://llm:{LLM_PORT}/v1",
-            listen_port=GATEWAY_PORT,
-            secret=DEMO_SECRET,
-            defects=self.planted,
-            token_s=TOKEN_S,
-        )
+        config = attrs.evolve(CONFIG, defects=self.planted)
         yield Host("redis", redis.main, on_crash=redis.crash)
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
@@ -147,16 +167,18 @@ class ChatSystem(System):
             yield _platform_host(
                 name, config, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
             )
-        yield _platform_host("agents", config, "agents", needs=("redis", "postgres", "clickhouse", "llm"))
+        yield _platform_host(
+            "agents", config, "agents", needs=("redis", "postgres", "clickhouse", "llm"), optional=("clickhouse",)
+        )
 
     # Operations
 
-    @operation(when=is_away, weight=4, sentence="{user} connects")
+    @operation(when=is_away, needs=(), weight=4, sentence="{user} connects")
     async def connect(self, user: User) -> None:
         """Log in, or come back and resume from what was seen last."""
         await self._connect(user)
 
-    @operation(when=is_here, clean=st.booleans(), sentence="{user} leaves (clean={clean})")
+    @operation(when=is_here, needs=(), clean=st.booleans(), sentence="{user} leaves (clean={clean})")
     async def leave(self, user: User, clean: bool) -> None:
         """Disconnect and stay away: with a closing handshake, or as if the device were switched off."""
         left = user.memory["left"] = trio.Event()
@@ -166,6 +188,7 @@ class ChatSystem(System):
 
     @operation(
         when=is_connected,
+        needs=(),
         weight=6,
         question=st.sampled_from(QUESTIONS[:3]),
         thread=st.sampled_from(THREADS),
@@ -177,6 +200,7 @@ class ChatSystem(System):
 
     @operation(
         when=is_connected,
+        needs=(),
         weight=8,
         question=st.sampled_from((*QUESTIONS[:3], *QUESTIONS)),
         thread=st.sampled_from(THREADS),
@@ -187,13 +211,13 @@ class ChatSystem(System):
         """Send a message to several agents."""
         return await _send(user, question, thread, {node: tuple(needed) for node, needed in workflow.items()})
 
-    @operation(when=has_asked, sentence="{user} cancels what they asked last")
+    @operation(when=has_asked, needs=(), sentence="{user} cancels what they asked last")
     async def cancel(self, user: User) -> str:
         """Ask for the last message to be given up; it happened when the platform said so."""
         message = f"{user.name}-{user.memory['asked']}"
         return _confirmed(await client_of(user).cancel(message), f"the cancellation of {message}", message)
 
-    @operation(when=has_session, sentence="{user} logs out from another device")
+    @operation(when=has_session, needs=(), sentence="{user} logs out from another device")
     async def log_out(self, user: User) -> str:
         """End the session, on a connection beside the one that is open."""
         token = client_of(user).token
@@ -208,7 +232,11 @@ class ChatSystem(System):
         return str(session)
 
     @operation(
-        when=is_connected, weight=3, how=st.sampled_from(TRESPASSES), sentence="{user} tries to trespass ({how})"
+        when=is_connected,
+        needs=(),
+        weight=3,
+        how=st.sampled_from(TRESPASSES),
+        sentence="{user} tries to trespass ({how})",
     )
     async def trespass(self, user: User, how: str) -> str:
         """Connect once more in a way that must be refused, and say what came of it."""
@@ -218,7 +246,7 @@ class ChatSystem(System):
         user.observe("trespassed", how=attempt.how, session=attempt.session, frame=_as_observed(answer), **told)
         return answer.code if isinstance(answer, ErrorFrame) else str(_as_observed(answer)["type"])
 
-    @operation(when=is_connected, text=malformed_frames(), sentence="{user} sends {text!r}")
+    @operation(when=is_connected, needs=(), text=malformed_frames(), sentence="{user} sends {text!r}")
     async def send_malformed(self, user: User, text: str) -> str:
         """Send what is no frame of the protocol; it must be refused and nothing else may happen."""
         code = await client_of(user).send_malformed(text)
@@ -229,7 +257,10 @@ class ChatSystem(System):
         return code
 
     @operation(
-        when=is_connected, for_s=st.sampled_from((0.5, 9.0)), sentence="{user}'s device does not read for {for_s} s"
+        when=is_connected,
+        needs=(),
+        for_s=st.sampled_from((0.5, STALL_S_MAX)),
+        sentence="{user}'s device does not read for {for_s} s",
     )
     async def stall(self, user: User, for_s: float) -> None:
         """Read nothing for a while."""
@@ -246,18 +277,18 @@ class ChatSystem(System):
             if is_away(user):
                 await self._connect(user)
 
-    def pending(self, history: History) -> Iterable[str]:
+    def pending(self, history: History) -> Iterable[Pending]:
         """Name messages under way or unanswered, connections just ending, undrained analytics, breakers not closed."""
         arrived = {event.data["message"] for event in history.observed("message_accepted")}
         for sent in history.observed("message_sent"):
             if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
-                yield f"{sent.data['message']} may still arrive"
+                yield Pending(f"{sent.data['message']} may still arrive", needs=("gateway",))
         answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
         # A message may be stored although its gateway does not know: then the agents find it.
         accepted = history.observed("message_accepted", "run_started")
         for message, user in {event.data["message"]: event.data["user"] for event in accepted}.items():
             if message not in answered:
-                yield f"{user} waits for the reply to {message}"
+                yield Pending(f"{user} waits for the reply to {message}", needs=(f"user:{user}", "agents"))
         left_s = {
             event.host.removeprefix("user:"): event.at_s
             for event in history.observed("client_state")
@@ -266,13 +297,16 @@ class ChatSystem(System):
         for opened in connections_of(history):
             user = str(opened.data["user"])
             if opened.at_s <= left_s.get(user, -inf) and history.now_s < left_s[user] + ENDS_WITHIN_S:
-                yield f"{opened.host} may still be ending a connection that {user} has left"
+                what = f"{opened.host} may still be ending a connection that {user} has left"
+                yield Pending(what, needs=(opened.host,))
         for message, state in analytics_of(history).items():
             if state != "analytics_written":
-                yield f"the analytics of {message} are not written yet ({state})"
+                # They have to come as far as the buffer while ClickHouse is away.
+                needs = ("agents",) if state == "reply_stored" else ("agents", "clickhouse")
+                yield Pending(f"the analytics of {message} are not written yet ({state})", needs)
         for (host, breaker), state in breakers_of(history).items():
             if state != "closed":
-                yield f"the breaker of {breaker} in {host} is {state}"
+                yield Pending(f"the breaker of {breaker} in {host} is {state}", needs=(host, breaker))
 
     async def inspect(self, observer: Observer) -> None:
         """Record what the stores hold."""

@@ -46,7 +46,7 @@ PLACES: Mapping[str, _Place] = {
     "row": _Place("row", "a row of {owner} is {what}"),
 }
 ANYWHERE = _Place("log", "{host} told of {owner} {what} at {at_s:.3f} s")
-NOT_OF_THE_PLATFORM = ("uncaught", "still_pending", "inspected")
+NOT_OF_THE_PLATFORM = ("uncaught", "still_pending", "excused", "inspected")
 
 OWNERS: Mapping[str, Callable[[Any], str]] = {
     "user": str,

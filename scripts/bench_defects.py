@@ -2,8 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import product
+from math import inf
 from pathlib import Path
 
 import attrs
@@ -14,46 +13,79 @@ from models.defects import DEFECTS, Defect
 from models.system import system
 from scripts.bench_command import run_command
 from simulator.campaign import Budget, Campaign
+from simulator.candidates import count_deviations, without_steps
+from simulator.deviation import Delay, Hold
 from simulator.errors import InputError
+from simulator.failure import Candidate, Failure, fails_the_same
 from simulator.plan import Plan, Strike
+from simulator.system import System
 from simulator.trace import Trace, write_trace
+from simulator.workers import Workers
 from wavetank.arguments import DEFAULT_SYSTEM
 from wavetank.check import trace_of
+from wavetank.workers import hired, worker_options
 
 EPILOG = """
 \b
 Examples:
   scripts/bench defects                                   every defect, three seeds each
   scripts/bench defects ack-before-store --seeds 10       one of them, more closely
-  scripts/bench defects --workers 2 --keep tests/traces > docs/defects.md    renew what is kept
+  scripts/bench defects --keep tests/traces               renew what is kept
 """
 HEADER = """\
-| defect | breaks | found | runs | search s | steps | shrink s | needs |
-|---|---|---|---|---|---|---|---|"""
+| defect | breaks | found | runs | search s | steps | deviations | shrink s | needs |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 @attrs.frozen
 class Search:
-    """One search for one defect: what it broke (None: nothing in time), and what that took."""
+    """One search for one defect: what it broke (None: nothing in time), what that took, and what was left of it."""
 
     broken: str | None
     runs: int
     search_s: float
-    steps: int = 0
     shrink_s: float = 0.0
+    removable: int = 0
     trace: Trace | None = None
 
+    @property
+    def steps(self) -> int:
+        """How many steps are left."""
+        return len(self.trace.plan.steps) if self.trace is not None else 0
 
-def search(defect: str, seed: int, max_time_s: float) -> Search:
+    @property
+    def deviations(self) -> float:
+        """How many deviations are left; a storm is countless."""
+        if self.trace is None:
+            return 0
+        is_storm = any(step.weather for step in self.trace.plan.steps)
+        return inf if is_storm else count_deviations(self.trace.plan, Hold, Delay)
+
+
+def search(defect: str, seed: int, max_time_s: float, workers: Workers) -> Search:
     """Look for one defect as `wavetank check --defect` does."""
-    campaign = Campaign(system.with_defects([defect]), budget=Budget(runs=None, max_time_s=max_time_s), seed=seed).run()
+    budget = Budget(runs=None, max_time_s=max_time_s)
+    campaign = Campaign(system.with_defects([defect]), budget=budget, seed=seed, workers=workers).run()
+    if campaign.interrupted:
+        raise KeyboardInterrupt
     counted, failure = campaign.statistics, campaign.failure
     if failure is None:
         return Search(None, counted.runs, counted.search_s)
     trace = trace_of(DEFAULT_SYSTEM, (defect,), campaign, failure)
     trace = msgspec.structs.replace(trace, events=())  # they follow from the plan
-    steps, shrink_s = len(failure.plan.steps), failure.reduction.real_s
-    return Search(failure.broken.name, counted.runs, counted.search_s, steps, shrink_s, trace)
+    removable = removable_steps(campaign.system, failure)
+    return Search(failure.broken.name, counted.runs, counted.search_s, failure.reduction.real_s, removable, trace)
+
+
+def removable_steps(system: System, failure: Failure) -> int:
+    """Count the steps without which the plan still fails in the same way. There should be none."""
+    return sum(
+        any(
+            fails_the_same(Candidate(system, failure.broken.name, failure.violation.site, plan))
+            for plan in without_steps(failure.plan, index, index + 1)
+        )
+        for index in range(len(failure.plan.steps))
+    )
 
 
 def row(defect: Defect, searches: Sequence[Search]) -> str:
@@ -61,11 +93,6 @@ def row(defect: Defect, searches: Sequence[Search]) -> str:
     hits = [each for each in searches if each.broken == defect.breaks]
     others = sorted({each.broken for each in searches if each.broken not in (None, defect.breaks)}, key=str)
     found = f"{len(hits)} of {len(searches)}" + (f" (others broke {', '.join(map(str, others))})" if others else "")
-
-    def median(values: Iterable[float], form: str) -> str:
-        listed = list(values)
-        return format(statistics.median(listed), form) if listed else "-"
-
     cells = (
         defect.name,
         defect.breaks,
@@ -73,10 +100,34 @@ def row(defect: Defect, searches: Sequence[Search]) -> str:
         median((each.runs for each in hits), ".0f"),
         median((each.search_s for each in hits), ".1f"),
         median((each.steps for each in hits), ".0f"),
+        median((each.deviations for each in hits), ".0f"),
         median((each.shrink_s for each in hits), ".1f"),
         needs(smallest.plan) if (smallest := smallest_trace(defect, searches)) else "-",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def median(values: Iterable[float], form: str) -> str:
+    """Return the median of numbers in words, or a dash for none."""
+    listed = list(values)
+    return format(statistics.median(listed), form) if listed else "-"
+
+
+def summary(hits: Sequence[Sequence[Search]], tried: int) -> str:
+    """Word what all searches that found their defect, one sequence per defect, came to."""
+    every = [search for searches in hits for search in searches]
+    if not every:
+        return "\nNothing was found."
+    times_s = [statistics.median(search.search_s for search in searches) for searches in hits if searches]
+    return (
+        f"\n{len(every)} of {tried} searches found their defect. Over defects, of the medians over seeds: search "
+        f"{statistics.median(times_s):.1f} s at the median, {max(times_s):.1f} s at most. Over searches: steps "
+        f"{median((each.steps for each in every), '.0f')} at the median, {max(each.steps for each in every)} at most; "
+        f"deviations {median((each.deviations for each in every), '.0f')} and "
+        f"{max(each.deviations for each in every):.0f}; shrinking "
+        f"{median((each.shrink_s for each in every), '.1f')} s and {max(each.shrink_s for each in every):.1f} s. Steps "
+        f"without which it still fails the same: {sum(each.removable for each in every)}."
+    )
 
 
 def smallest_trace(defect: Defect, searches: Iterable[Search]) -> Trace | None:
@@ -91,7 +142,10 @@ def needs(plan: Plan) -> str:
     found = (
         (plan.setting.users > 1, f"{plan.setting.users} users"),
         (faults, f"{faults} fault{'s' if faults > 1 else ''}"),
+        (plan.setting.left_broken, f"{' and '.join(plan.setting.left_broken)} left broken"),
         (any(step.weather for step in plan.steps), "weather"),
+        (held := count_deviations(plan, Hold), f"{held} held message{'s' if held > 1 else ''}"),
+        (delayed := count_deviations(plan, Delay), f"{delayed} delayed task{'s' if delayed > 1 else ''}"),
     )
     return ", ".join(words for is_needed, words in found if is_needed) or "nothing more"
 
@@ -101,27 +155,28 @@ def needs(plan: Plan) -> str:
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many seeds: 1, 2, ...")
 @click.option("--max-time", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds per search.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Save the smallest trace of each here.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Searches at once.")
-def bench(names: tuple[str, ...], seeds: int, max_time: float, keep: Path | None, workers: int) -> int:
+@worker_options
+def bench(
+    names: tuple[str, ...], seeds: int, max_time: float, keep: Path | None, workers: int | None, cluster: str | None
+) -> int:
     """Search for each DEFECT, or all, and print a table of medians. Exit code 1 when a search found nothing."""
     known = {each.name: each for each in DEFECTS}
     for name in names:
         if name not in known:
             raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
     chosen = [known[name] for name in names or known]
-    jobs = list(product((each.name for each in chosen), range(1, seeds + 1), (max_time,)))
     print(HEADER, flush=True)
-    complete = True
-    with ProcessPoolExecutor(workers) as pool:
-        done = pool.map(search, *zip(*jobs, strict=True))
+    hits: list[list[Search]] = []
+    with hired(system, workers, cluster) as hands:
         for defect in chosen:
-            searches = [next(done) for _ in range(seeds)]
+            searches = [search(defect.name, seed, max_time, hands) for seed in range(1, seeds + 1)]
             print(row(defect, searches), flush=True)
             trace = smallest_trace(defect, searches)
             if keep is not None and trace is not None:
                 write_trace(trace, keep / f"{defect.name}.json")
-            complete &= all(each.broken == defect.breaks for each in searches)
-    return 0 if complete else 1
+            hits.append([each for each in searches if each.broken == defect.breaks])
+    print(summary(hits, seeds * len(chosen)))
+    return 0 if all(len(searches) == seeds for searches in hits) else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from simulator.errors import (
 )
 from simulator.fault import Trouble
 from simulator.history import Event, History, Kind, Operation, Reading
+from simulator.pending import Pending
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
 from simulator.system import Failed, Host, Observer, System, User, operation
 from simulator.testcase import machine_for
@@ -30,6 +31,7 @@ __all__ = [
     "Kind",
     "Observer",
     "Operation",
+    "Pending",
     "Property",
     "Reading",
     "System",

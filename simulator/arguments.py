@@ -1,5 +1,6 @@
 """Makes the data inside the few steps that are left simpler, with Hypothesis on a structure that is fixed."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +10,41 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from simulator.plan import Do, Plan, as_kept
-from simulator.system import System
+from simulator.history import Value
+from simulator.plan import Do, Plan, Step, as_kept
+from simulator.system import OperationType, System
 
-__all__ = ["simplify_arguments"]
+__all__ = ["simplest_arguments", "simplify_arguments"]
 
 EXAMPLES_MAX = 40
+
+_SETTINGS = hypothesis.settings(
+    max_examples=EXAMPLES_MAX,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+def simplest_arguments(system: System, plan: Plan) -> Plan:
+    """Return the plan with the simplest arguments that there are: whether it still fails is for others to try."""
+    declared = system.operations()
+
+    def simplest(step: Step) -> Step:
+        if not isinstance(step.action, Do):
+            return step
+        arguments = _simplest(declared[step.action.operation])
+        return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, arguments=arguments))
+
+    return msgspec.structs.replace(plan, steps=tuple(simplest(step) for step in plan.steps))
+
+
+@functools.cache
+def _simplest(declared: OperationType) -> dict[str, Value]:
+    strategy = st.fixed_dictionaries(dict(declared.arguments))
+    return as_kept(hypothesis.find(strategy, lambda _arguments: True, settings=_SETTINGS))
 
 
 def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
@@ -38,15 +68,7 @@ def simplify_arguments(system: System, plan: Plan, fails: Callable[[Plan], bool]
             if isinstance(action, Do)
         )
     )
-    settings = hypothesis.settings(
-        max_examples=EXAMPLES_MAX,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
     try:
-        return filled(hypothesis.find(structure, lambda arguments: fails(filled(arguments)), settings=settings))
+        return filled(hypothesis.find(structure, lambda arguments: fails(filled(arguments)), settings=_SETTINGS))
     except NoSuchExample:
         return plan

@@ -1,115 +1,71 @@
 """A campaign: many runs of one system, until a promise is broken or the budget is used up."""
 
 import gc
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 
 import attrs
-import hypothesis
-from hypothesis import Phase
-from hypothesis.stateful import run_state_machine_as_test
 
-from simulator.arguments import simplify_arguments
-from simulator.errors import DivergenceError, WavetankError
-from simulator.generation import BACKEND
-from simulator.history import Event
+from simulator.arguments import simplest_arguments, simplify_arguments
+from simulator.batch import Batch, Searched, Seen, search
+from simulator.beginnings import Beginnings
+from simulator.divergence import divergence, record_of
+from simulator.errors import InputError
+from simulator.failure import Candidate, Failure, fails_the_same
 from simulator.interrupts import Interrupts
-from simulator.machine import Machine, machine_class
 from simulator.plan import Plan
-from simulator.property import Expectation, Outcome, Property, Violation
+from simulator.property import Expectation, Property, Violation
 from simulator.reducer import Reducer, Reduction
 from simulator.run import Result
-from simulator.simulated_run import simulate
+from simulator.simulated_run import simulate, spelled_out
+from simulator.statistics import Statistics
 from simulator.system import System
+from simulator.variant import nearest_passing
+from simulator.workers import Alone, Workers, check_portable
 
-__all__ = ["Budget", "Campaign", "Failure", "Statistics", "Tally"]
+__all__ = ["Budget", "Campaign"]
 
 RUNS_DEFAULT = 200
 STEPS_DEFAULT = 30
-SHRINK_BUDGET_S = 20.0
+SHRINK_BUDGET_S = 30.0
 TRIES_MIN = 20
 """How many invocations of an operation must have failed before wavetank says that it cannot succeed."""
 
-RUNS_PER_SEARCH = 200
-"""Hypothesis remembers every example it tried; a long campaign is many searches, so that memory stays flat."""
+RUNS_PER_BATCH = 25
+"""A worker's batch takes seconds; and Hypothesis remembers every run of one, so that memory stays flat."""
+
+BATCHES_AT_FIRST = 4
+"""After so many, then twice as many, and so on, runs begin to go on from what was reached rarely. That is decided only
+then, so that the runs are the same with any number of workers."""
 
 
 @attrs.frozen
 class Budget:
-    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink."""
+    """How much a campaign may spend: runs (None: until the time is up), steps per run, seconds in all and to shrink.
+
+    With `until_flat` it also ends when every *sometimes* was reached and no new behaviour has come for a while.
+    """
 
     runs: int | None = RUNS_DEFAULT
     steps: int = STEPS_DEFAULT
     max_time_s: float | None = None
     shrink_s: float = SHRINK_BUDGET_S
-
-
-@attrs.define
-class Tally:
-    """What one property said over all runs."""
-
-    held: int = 0
-    unknown: int = 0
-    examined: Counter[str] = attrs.field(factory=Counter)
-    missing: str = ""
-
-
-@attrs.define
-class Statistics:
-    """What a campaign did: counts, and the times it took in both worlds."""
-
-    tallies: dict[str, Tally]
-    runs: int = 0
-    steps: int = 0
-    events: int = 0
-    simulated_s: float = 0.0
-    real_s: float = 0.0
-    search_s: float = 0.0
-    outcomes: dict[str, Counter[str]] = attrs.field(factory=dict)  # per operation: how its invocations ended
-
-    def add(self, plan: Plan, result: Result) -> None:
-        """Count one finished run."""
-        self.runs += 1
-        self.steps += len(plan.steps)
-        self.events += len(result.history.events)
-        self.simulated_s += result.simulated_s
-        for each in result.history.operations():
-            how = each.completed.kind.value if each.completed is not None else "open"
-            self.outcomes.setdefault(each.name, Counter())[how] += 1
-        for name, verdict in result.verdicts.items():
-            tally = self.tallies[name]
-            tally.examined.update(verdict.examined)
-            tally.held += verdict.outcome is Outcome.HOLDS
-            tally.unknown += verdict.outcome is Outcome.UNKNOWN
-            tally.missing = verdict.missing or tally.missing
-
-
-@attrs.frozen(eq=False)
-class Failure:
-    """A broken promise: as it was found, and as small as it became."""
-
-    broken: Property
-    violation: Violation
-    found: Plan
-    reduction: Reduction
-    result: Result
-
-    @property
-    def plan(self) -> Plan:
-        """The smallest plan that was found to break the promise."""
-        return self.reduction.plan
-
-
-class _Stop(BaseException):
-    """Ends Hypothesis's search at once; it lets only base exceptions pass."""
+    until_flat: bool = False
 
 
 class Campaign:
     """Searches for a broken promise, then shrinks the plan that broke it.
 
-    `on_run` is called after every run with the statistics so far, `on_violation` with what broke first, before it is
-    shrunk, and `on_reduce` with each smaller failing plan.
+    The same seed gives the same result, however many `workers` there are: of several failures it is the one that one
+    worker would have met first. `on_run` is called with the statistics so far, `on_batch` with each finished batch and
+    the seconds of search by then, `on_violation` with what broke, before it is shrunk, and `on_reduce` with each
+    smaller failing plan. With `doublecheck` every run is made twice, not only a sample of them.
+
+    What `on_batch` was given by a campaign with the same settings can be given as `earlier`, with its `earlier_s`
+    seconds: these batches are not made again, and the result is that of one campaign.
     """
 
     def __init__(
@@ -119,45 +75,90 @@ class Campaign:
         budget: Budget,
         seed: int,
         properties: Iterable[str] = (),
+        workers: Workers | None = None,
+        doublecheck: bool = False,
+        earlier: Sequence[Searched] = (),
+        earlier_s: float = 0.0,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
+        on_batch: Callable[[Searched, float], None] = lambda _searched, _real_s: None,
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
         system.check_declared()
         self.system = system
+        self._workers = Alone() if workers is None else workers
+        if not isinstance(self._workers, Alone):
+            check_portable(system)
         self.properties = system.chosen_properties(properties)
-        self.statistics = Statistics({each.name: Tally() for each in self.properties})
+        self.statistics = Statistics.of(each.name for each in self.properties)
         self.budget = budget
         self.seed = seed
         self.failure: Failure | None = None
         self.interrupted = False
+        self._doublecheck = doublecheck
+        self._beginnings = Beginnings(system)
         self._interrupts = Interrupts()
+        self._earlier = earlier
+        self._earlier_s = earlier_s
         self._on_run = on_run
+        self._on_batch = on_batch
         self._on_violation = on_violation
         self._on_reduce = on_reduce
-        self._last: tuple[Plan, Result] | None = None
+        self._begun_s = 0.0
+        self._number = 0  # of the next batch
+        self._told = sys.maxsize  # the number of the batch whose violation was told
+        self._found: Seen | None = None
+        self._last: Seen | None = None
 
     def run(self) -> "Campaign":
-        """Search, and shrink what was found. Raises DivergenceError when a failing run cannot be repeated exactly."""
+        """Search, and shrink what was found. Raises DivergenceError when a run cannot be repeated exactly.
+
+        Raises InputError when an earlier run makes another history now: then the system is not what it was.
+        """
         gc.collect()
         gc.freeze()  # what is imported by now need not be looked at by every collection of every run
-        begun_s = time.perf_counter()
+        self._begun_s = time.perf_counter() - self._earlier_s
         try:
             with self._interrupts:
                 try:
-                    self._search(begun_s)
+                    self._check_unchanged()
+                    self._search()
                 finally:
-                    self.statistics.search_s = time.perf_counter() - begun_s
+                    self.statistics.search_s = self._elapsed_s()
+                    if self._found is not None:
+                        with self._interrupts.deferred():
+                            self.failure = self._repeated(self._found)
                 if self.failure is not None:
                     self._shrink(self.failure)
-                elif self._last is not None:
-                    self._repeat(*self._last)
+                elif self._last is not None and not self._doublecheck:
+                    self._repeat(self._last)
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
-            self.statistics.real_s = time.perf_counter() - begun_s
+            self.statistics.real_s = self._elapsed_s()
             gc.unfreeze()
         return self
+
+    def recall(self) -> "Campaign":
+        """Be what the earlier batches came to, interrupted after them. A failure among them is run, and not shrunk."""
+        for searched in self._earlier:
+            self.statistics.merge(searched.statistics)
+            if searched.found is not None:
+                self.failure = self._repeated(searched.found)
+        self.statistics.search_s = self.statistics.real_s = self._earlier_s
+        self.interrupted = True
+        return self
+
+    def _check_unchanged(self) -> None:
+        last = self._earlier[-1].last if self._earlier else None
+        if last is not None and simulate(self.system, last.plan, self.properties).history.hash != last.record.hash:
+            raise InputError(
+                f"the system has changed since these {len(self._earlier)} batches were made, or is not deterministic: "
+                "the last run makes another history now. Start a new campaign."
+            )
+
+    def _elapsed_s(self) -> float:
+        return time.perf_counter() - self._begun_s
 
     def never_succeeded(self) -> list[str]:
         """The operations of which not one succeeded, although many were tried: most likely they cannot."""
@@ -193,114 +194,147 @@ class Campaign:
             return 2
         return 1 if self.unreached() else 0
 
-    def _search(self, begun_s: float) -> None:
-        def on_run(plan: Plan, result: Result) -> None:
-            self.statistics.add(plan, result)
-            self.statistics.real_s = time.perf_counter() - begun_s
-            if result.violated:
-                self.failure = self._found(plan, result)
-            self._on_run(self.statistics)
-            self._interrupts.check()
-            if result.violated:
-                raise _Stop
-            self._last = plan, result
-            if self._over():
-                raise _Stop
-
-        machine = machine_class(self.system, self.properties, on_run)
-        number = 0
-        while not self._over():
-            left = RUNS_PER_SEARCH if self.budget.runs is None else self.budget.runs - self.statistics.runs
+    def _search(self) -> None:
+        before, batches = -1, BATCHES_AT_FIRST
+        while before != self.statistics.runs and not (self._found or self._is_over()):
             before = self.statistics.runs
-            try:
-                self._search_once(machine, min(left, RUNS_PER_SEARCH), number)
-            except _Stop:
-                return
-            if self.statistics.runs == before:
-                return  # Hypothesis found nothing new to try: the system's plans are few and all were run
-            number += 1
+            self._search_batches(batches)
+            if not (self._found or self._is_over()):
+                self._beginnings.shorten(self.statistics, self._workers)
+            batches *= 2
 
-    def _search_once(self, machine: type[Machine], runs: int, number: int) -> None:
-        settings = hypothesis.settings(
-            max_examples=runs,
-            stateful_step_count=self.budget.steps + 1,  # Hypothesis counts the drawing of the frame as one
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
-            suppress_health_check=list(hypothesis.HealthCheck),
-            print_blob=False,
-            backend=BACKEND,
-        )
-        # Each search of a campaign has a seed of its own, derived so that one number repeats them all.
-        hypothesis.seed(self.seed + 1_000_003 * number)(machine)
-        run_state_machine_as_test(machine, settings=settings)
+    def _search_batches(self, most: int) -> None:
+        is_alone = isinstance(self._workers, Alone)
+        make = partial(search, on_run=self._ran) if is_alone else search
+        for searched in self._results(make, most):
+            is_new = searched.number >= len(self._earlier)
+            if not (is_alone and is_new):
+                self.statistics.merge(searched.statistics)
+                self._on_run(self.statistics)
+            if is_new:
+                news = self._beginnings.news(searched.reached)
+                self._on_batch(attrs.evolve(searched, reached=news), self._elapsed_s())
+            self.statistics.real_s = self._elapsed_s()
+            self._interrupts.check()
+            self._last = searched.last or self._last
+            self._beginnings.note(searched.reached)
+            if searched.found is not None or self._is_flat():
+                break
+        self._workers.rest()
 
-    def _over(self) -> bool:
+    def _results(self, make: Callable[[Batch], Searched], most: int) -> Iterator[Searched]:
+        """Yield what each of so many batches comes to, or came to earlier."""
+        batches = self._batches(most)
+        for batch in batches:
+            if batch.number < len(self._earlier):
+                self._searched(self._earlier[batch.number])
+                yield self._earlier[batch.number]
+            else:
+                rest = self._workers.in_order(make, chain([batch], batches), self._searched)
+                yield from (searched for _batch, searched in rest)
+
+    def _batches(self, most: int) -> Iterator[Batch]:
+        """Yield so many batches, or as many as are still to be made; the last one may be smaller."""
+        names, beginnings = tuple(each.name for each in self.properties), self._beginnings.plans()
+        budget, left = self.budget, sys.maxsize if self.budget.runs is None else self.budget.runs - self.statistics.runs
+        until_s = None if budget.max_time_s is None else time.time() + budget.max_time_s - self._elapsed_s()
+        while left > 0 and most > 0 and not self._is_over():
+            runs = min(RUNS_PER_BATCH, left)
+            yield Batch(
+                self.system,
+                names,
+                self.seed,
+                self._number,
+                runs,
+                budget.steps,
+                doublecheck=self._doublecheck,
+                beginnings=beginnings,
+                until_s=until_s,
+            )
+            self._number += 1
+            left, most = left - runs, most - 1
+
+    def _ran(self, plan: Plan, result: Result) -> None:
+        """Note one run that was made in this process."""
+        if result.violated:
+            self._found = Seen.of(plan, result)
+        self.statistics.add(plan, result)
+        self.statistics.real_s = self._elapsed_s()
+        self._on_run(self.statistics)
+        self._interrupts.check()
+
+    def _searched(self, searched: Searched) -> None:
+        """Tell at once what broke: it is known long before it is shrunk, and before earlier batches are done.
+
+        It is what was found, unless one of those finds another: whoever interrupts them does not lose it.
+        """
+        found = searched.found
+        if found is not None and searched.number < self._told:
+            self._told = searched.number
+            self._found = found
+            name, violation = found.violations[0]
+            self._on_violation(self._named(name), violation, found.plan)
+
+    def _named(self, name: str) -> Property:
+        return next(each for each in self.properties if each.name == name)
+
+    def _is_flat(self) -> bool:
+        return self.budget.until_flat and self.statistics.is_flat and not self.unreached()
+
+    def _is_over(self) -> bool:
         statistics, budget = self.statistics, self.budget
+        if self._number < len(self._earlier):
+            return False
         out_of_runs = budget.runs is not None and statistics.runs >= budget.runs
-        return out_of_runs or (budget.max_time_s is not None and statistics.real_s >= budget.max_time_s)
+        out_of_time = budget.max_time_s is not None and self._elapsed_s() >= budget.max_time_s
+        return statistics.runs > 0 and (out_of_runs or out_of_time or self._is_flat())
 
-    def _repeat(self, plan: Plan, result: Result) -> None:
-        """Run a plan once more. Raises DivergenceError when the history is not exactly the same."""
-        again = simulate(self.system, plan, self.properties)
-        if again.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result, again))
+    def _repeat(self, seen: Seen) -> Result:
+        """Make a run once more. Raises DivergenceError when the history is not exactly the same."""
+        again = simulate(self.system, seen.plan, self.properties)
+        if again.history.hash != seen.record.hash:
+            raise divergence(self.system, seen.plan, seen.record, record_of(again.history))
+        return again
 
-    def _found(self, plan: Plan, result: Result) -> Failure:
-        """Return a failure as the search has found it: whatever comes next, an interrupt too, it is not lost."""
-        name = result.violated[0]
-        broken = next(each for each in self.properties if each.name == name)
-        return Failure(broken, _violation(result, name), plan, Reduction(plan, 0, 0.0, complete=False), result)
+    def _repeated(self, found: Seen) -> Failure:
+        """Return what the search has found, run again in this process. Whatever comes next, it is not lost."""
+        name, violation = found.violations[0]
+        reduction = Reduction(found.plan, 0, 0.0, complete=False)
+        return Failure(self._named(name), violation, found.plan, reduction, self._repeat(found))
 
     def _shrink(self, found: Failure) -> None:
         """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
         broken, violation = found.broken, found.violation
 
-        def fails(candidate: Plan) -> bool:
-            self._interrupts.check()
-            try:
-                candidate_result = simulate(self.system, candidate, (broken,))
-            except WavetankError:
-                return False
-            again = candidate_result.verdicts[broken.name].violation
-            return again is not None and again.site == violation.site
-
-        def simplify(smaller: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
-            return simplify_arguments(self.system, smaller, still_fails)
+        def replayed(plans: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
+            candidates = (Candidate(self.system, broken.name, violation.site, plan) for plan in plans)
+            for candidate, fails in self._workers.in_order(fails_the_same, candidates):
+                self._interrupts.check()
+                yield candidate.plan, fails
 
         with self._interrupts.deferred():
-            self._on_violation(broken, violation, found.plan)
-            self._repeat(found.plan, found.result)
-            reducer = Reducer(fails, budget_s=self.budget.shrink_s, simplify=simplify, on_progress=self._on_reduce)
+            reducer = Reducer(
+                replayed,
+                budget_s=self.budget.shrink_s,
+                spell_out=lambda stormy: spelled_out(self.system, stormy),
+                simplest=partial(simplest_arguments, self.system),
+                simplify=partial(simplify_arguments, self.system),
+                on_progress=self._on_reduce,
+            )
             try:
                 reduction = reducer.reduce(found.plan)
             except KeyboardInterrupt:
                 self.interrupted = True
                 reduction = reducer.so_far()
             final = simulate(self.system, reduction.plan, self.properties)
-        self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
+            self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
+            variant = nearest_passing(
+                reduction.plan, final.history, lambda plan: simulate(self.system, plan, self.properties)
+            )
+            self.failure = attrs.evolve(self.failure, variant=variant)
 
 
 def _violation(result: Result, name: str) -> Violation:
     violation = result.verdicts[name].violation
     assert violation is not None
     return violation
-
-
-def first_difference(one: Result, other: Result) -> str:
-    """Return a sentence that names the first event in which two runs of one plan differ."""
-    for left, right in zip(one.history.events, other.history.events, strict=False):
-        if left != right:
-            return (
-                f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-                f"First differing event: index={left.index}, once {_short(left)}, then {_short(right)}."
-            )
-    lengths = len(one.history.events), len(other.history.events)
-    return (
-        f"two runs of one plan differ, so something in the system or in wavetank is not deterministic. "
-        f"events={lengths}; as far as both go they are equal except in the scheduler's choices."
-    )
-
-
-def _short(event: Event) -> str:
-    return f"{event.kind.value} {event.name} on {event.host} at {event.at_s} s with {dict(event.data)}"[:200]

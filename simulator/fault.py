@@ -50,6 +50,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         # A trouble's own words are known to its system only: `System.sentence` has them.
         return kind.worded(self) if kind is not None else f"{self.kind} at {', '.join(self.at)} for {self.for_s:g} s"
 
+    def named(self) -> str:
+        """Return what it is and where, without how long."""
+        return f"the fault {self.kind!r} at {' and '.join(self.at)}"
+
 
 @attrs.frozen
 class Trouble:

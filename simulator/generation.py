@@ -1,8 +1,11 @@
 """How Hypothesis draws the runs of a campaign: each independent of those before it."""
 
+import hypothesis
+from hypothesis import Phase
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-__all__ = ["BACKEND"]
+__all__ = ["draw_runs"]
 
 BACKEND = "wavetank"
 
@@ -21,3 +24,22 @@ class IndependentRuns(HypothesisProvider):
 
 
 AVAILABLE_PROVIDERS[BACKEND] = IndependentRuns
+
+
+def draw_runs(machine: type[RuleBasedStateMachine], *, runs: int, steps: int, seed: int, number: int) -> None:
+    """Make the runs of one search: first the simplest that there is, as Hypothesis always does, then drawn ones.
+
+    Each search, by its `number`, has a seed of its own, derived so that one `seed` repeats them all.
+    """
+    settings = hypothesis.settings(
+        max_examples=runs,
+        stateful_step_count=steps + 1,  # Hypothesis counts the drawing of the frame as one
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),  # the reducer shrinks, on the recorded plan; see the decision record
+        suppress_health_check=list(hypothesis.HealthCheck),
+        print_blob=False,
+        backend=BACKEND,
+    )
+    hypothesis.seed(seed + 1_000_003 * number)(machine)
+    run_state_machine_as_test(machine, settings=settings)

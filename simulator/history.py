@@ -6,14 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 import msgspec
 
 from simulator.errors import InputError
 
-__all__ = ["Event", "History", "Kind", "Operation", "Reading", "Value"]
+__all__ = ["Event", "History", "Kind", "Operation", "Reading", "Unseen", "Value"]
 
 if TYPE_CHECKING:
     Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
@@ -51,6 +51,16 @@ class Event:
     operation: int | None = None
 
 
+class Unseen(NamedTuple):
+    """What has decided a run up to an event, and shows in no event; 0 where nobody decides it."""
+
+    now_s: float = 0.0  # the exact time
+    choices: int = 0  # a number that folds what the weather chose: which task, how late a message
+    turns: int = 0  # how many turns tasks have had
+    drawn: int = 0  # how many bytes `os.urandom`, `uuid4` and `secrets` have given
+    random: int = 0  # the state of the process's generator, when the world last stood still
+
+
 @attrs.frozen
 class Operation:
     """One operation: its invocation and, unless it was still open when the run ended, its completion."""
@@ -81,18 +91,19 @@ class Operation:
 class History:
     """The record of one run, in the order in which things happened.
 
-    `hash` covers every event with its time, and at each event the scheduler's choices so far (`choices`, a number
-    that folds them): two runs with equal hashes did the same things in the same order for the same reasons.
+    `hash` covers every step, and every event with its time and what was `unseen` at it: two runs with equal
+    hashes did the same things in the same order for the same reasons.
     """
 
-    def __init__(self, now: Callable[[], float], choices: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, now: Callable[[], float], unseen: Callable[[], Unseen] = Unseen) -> None:
         self.events: list[Event] = []
+        self.unseen: list[Unseen] = []  # at each event
         self._observed: dict[str, list[Event]] = {}  # by name
         self._invoked: list[Event] = []
         self._completed: dict[int | None, Event] = {}  # by operation
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self._now = now
-        self._choices = choices
+        self._unseen = unseen
         self._chain = hashlib.blake2b(digest_size=16)
         self._operations = 0
 
@@ -106,6 +117,10 @@ class History:
         """The present moment, in seconds since the run began."""
         return self._now()
 
+    def begin_step(self, step: msgspec.Struct) -> None:
+        """Let the hash cover a step, which need not lead to any event."""
+        self._chain.update(msgspec.json.encode(step, order="deterministic"))
+
     def record(
         self,
         kind: Kind,
@@ -117,8 +132,9 @@ class History:
         """Append one event, with the data as they are now. Raises InputError for data that JSON cannot hold."""
         # A copy, because whoever reported a list may go on changing it, and the past must not change with it.
         kept = {key: copy.deepcopy(value) if type(value) in _MUTABLE else value for key, value in (data or {}).items()}
+        unseen = self._unseen()
         event = Event(len(self.events), round(self._now(), 6), kind, host, name, kept, operation)
-        fields = (event.at_s, kind.value, host, name, kept, operation, self._choices())
+        fields = (event.at_s, kind.value, host, name, kept, operation, unseen)
         try:
             encoded = msgspec.json.encode(fields, order="deterministic")
         except (TypeError, ValueError) as error:
@@ -127,6 +143,7 @@ class History:
             ) from error
         self._chain.update(encoded)
         self.events.append(event)
+        self.unseen.append(unseen)
         if kind is Kind.OBSERVE:
             self._observed.setdefault(name, []).append(event)
         elif kind is Kind.INVOKE:

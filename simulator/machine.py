@@ -1,11 +1,12 @@
 """The Hypothesis state machine that generates plans, step by step, against a simulated run."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -14,13 +15,14 @@ from simulator.plan import Action, Do, Plan, Setting, Step, Strike, Wait, as_kep
 from simulator.property import Property
 from simulator.run import Result
 from simulator.simulated_run import SimulatedRun
-from simulator.system import OperationType, System, User, user_name
+from simulator.system import USER, OperationType, System, User, user_name
 
 __all__ = ["Machine", "machine_class"]
 
 PAUSES_S = (0.0, 0.001, 0.01, 0.05, 0.2, 1.0, 3.0)
 FAULT_LASTS_S = (0.05, 0.5, 2.0, 6.0, 15.0)
 FAULTS_PER_RUN_MAX = 5
+TERMINATIONS = 4
 WEIGHTS = (2, 1, 4)
 FAULTS = "a fault"  # no operation's name: that is an identifier
 WEATHER_MAX = 2**32 - 1
@@ -33,9 +35,9 @@ _Possible: TypeAlias = tuple[FaultKind, tuple[str, ...]]
 
 @attrs.frozen
 class _Frame:
-    """What is drawn once per run: the setting, and which faults exist in it."""
+    """What is drawn once per run: how it begins, and which faults exist in it."""
 
-    setting: Setting
+    prefix: Plan
     faults: tuple[_Possible, ...]
     weights: Mapping[str, int]
 
@@ -57,9 +59,11 @@ class Machine(RuleBasedStateMachine):
         self._handled_outside = sys.exc_info()[1]  # a campaign may be run from within an `except` block
 
     def begin(self, frame: _Frame) -> None:
-        """Open the world in which the steps will be taken."""
+        """Open the world in which the steps will be taken, and take those that are given."""
         self.frame = frame
-        self.run = SimulatedRun(self.system, frame.setting)
+        self.run = SimulatedRun(self.system, frame.prefix.setting)
+        for step in frame.prefix.steps:
+            self.run.apply(step)
 
     def choices(self) -> list[Callable[[st.DataObject], Action]]:
         """Return what can be done now, each as often as its weight says: sensible operations, faults, waiting."""
@@ -85,21 +89,33 @@ class Machine(RuleBasedStateMachine):
         if self.run is None:
             return
         with self.run as run:
-            if sys.exc_info()[1] is self._handled_outside:
-                result = run.finish(self.properties)
-                type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
+            is_whole = sys.exc_info()[1] is self._handled_outside
+            result = run.finish(self.properties) if is_whole else None
+        if result is not None:
+            type(self).on_run(Plan(run.setting, tuple(run.steps)), result)
 
 
 def machine_class(
-    system: System, properties: tuple[Property, ...], on_run: Callable[[Plan, Result], None]
+    system: System,
+    properties: tuple[Property, ...],
+    on_run: Callable[[Plan, Result], None],
+    *,
+    prefixes: Sequence[Plan | None] = (None,),
 ) -> type[Machine]:
-    """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`."""
+    """Return the state machine of a system: each finished run is judged by `properties` and handed to `on_run`.
+
+    Each run begins with one of `prefixes`, drawn: in its setting, with its steps as they are, which count for none of
+    the run's own. None begins in a setting that is drawn, with no step. They are looked at again for every run, so a
+    list may grow meanwhile. `System.check_plan` says whether a plan fits the system.
+    """
     namespace: dict[str, Any] = {
         "__doc__": f"Generated rules for {type(system).__name__}.",
         "system": system,
         "properties": properties,
         "on_run": staticmethod(on_run),
-        "begin_run": initialize(frame=frames(system, possible_at_places(system)))(_begin_run),
+        "begin_run": initialize(frame=frames(system, possible_at_places(system), dispensable_hosts(system), prefixes))(
+            _begin_run
+        ),
         # One rule, not one per operation: Hypothesis switches rules off at random per run, and a run without
         # the operation on which all others depend examines nothing. What a run favours is drawn in its frame.
         "step": rule(data=st.data(), after_s=pauses(), weather=weathers())(_step),
@@ -124,22 +140,39 @@ def possible_at_places(system: System) -> list[list[_Possible]]:
     for name, strikes in system.possible_faults().items():
         for at in strikes:
             kind = kind_of(Fault(name, at), troubles)
-            # What every deployment does is drawn as often as two kinds of accident.
-            places.setdefault(at, []).extend([(kind, at)] * (2 if name == "terminate" else 1))
+            # What every deployment does is drawn as often as several kinds of accident.
+            places.setdefault(at, []).extend([(kind, at)] * (TERMINATIONS if name == "terminate" else 1))
             if kind.one_way:
                 places[at].append((kind, at[::-1]))
     return list(places.values())
 
 
+def dispensable_hosts(system: System) -> list[str]:
+    """Return the hosts that others might do without: of a system of one host, none."""
+    names = [host.name for host in system.for_run().hosts()]
+    return names if len(names) > 1 else []
+
+
 @st.composite
-def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> _Frame:
-    """Draw what a run is like: users, latency, seed, faults (swarm testing, Groce et al., ISSTA 2012)."""
-    setting = Setting(
-        users=draw(st.integers(*system.users)),
-        latency_s=draw(st.sampled_from(system.latencies_s)),
-        seed=draw(st.integers(0, SEED_MAX)),
-    )
-    users = [f"user:{user_name(number)}" for number in range(setting.users)]
+def frames(
+    draw: st.DrawFn,
+    system: System,
+    possible: list[list[_Possible]],
+    dispensable: list[str],
+    prefixes: Sequence[Plan | None],
+) -> _Frame:
+    """Draw what a run is like: its beginning, its faults (swarm testing, Groce et al., ISSTA 2012)."""
+    # Of one there is nothing to draw; Hypothesis would all the same, and every seed would mean other runs.
+    prefix = draw(st.sampled_from(prefixes)) if len(prefixes) > 1 else prefixes[0]
+    is_fresh = prefix is None
+    if prefix is None:
+        setting = Setting(
+            users=draw(st.integers(*system.users)),
+            latency_s=draw(st.sampled_from(system.latencies_s)),
+            seed=draw(st.integers(0, SEED_MAX)),
+        )
+        prefix = Plan(setting, ())
+    users = [f"user:{user_name(number)}" for number in range(prefix.setting.users)]
     # Few faults that strike the same places again and again reach deeper states than many that strike once. First is
     # drawn what suffers, then whether it is struck itself or a link to it, then the place, then the kind: a service
     # with many troubles or many clients would else keep the faults from all others.
@@ -148,7 +181,12 @@ def frames(draw: st.DrawFn, system: System, possible: list[list[_Possible]]) -> 
     drawn = st.sampled_from(suffering).flatmap(st.sampled_from).flatmap(st.sampled_from).flatmap(st.sampled_from)
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     weights = {name: draw(st.sampled_from(WEIGHTS)) for name in (*system.operations(), FAULTS)}
-    return _Frame(setting, tuple(faults), weights)
+    # Mostly everything is healed at once; never are several hosts left broken, as little can be done without them.
+    struck = [host for host in dispensable if any(at[-1] == host for _kind, at in faults)]
+    if is_fresh and struck:
+        left_broken = draw(st.sampled_from([(), ()] * len(struck) + [(host,) for host in struck]))
+        prefix = Plan(msgspec.structs.replace(prefix.setting, left_broken=left_broken), ())
+    return _Frame(prefix, tuple(faults), weights)
 
 
 def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible]]]]:
@@ -162,9 +200,9 @@ def _by_sufferer(places: list[list[_Possible]]) -> list[list[list[list[_Possible
 
 def _with_users(place: list[_Possible], users: list[str]) -> list[list[_Possible]]:
     """Replace the link of all users by one for each."""
-    if "user" not in place[0][1]:
+    if USER not in place[0][1]:
         return [place]
-    return [[(kind, tuple(user if end == "user" else end for end in at)) for kind, at in place] for user in users]
+    return [[(kind, tuple(user if end == USER else end for end in at)) for kind, at in place] for user in users]
 
 
 def _operation(name: str, declared: OperationType, users: list[User], data: st.DataObject) -> Action:

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from simulator.deviation import Deviation
 from simulator.errors import InputError
 from simulator.fault import Fault
 from simulator.history import Value
@@ -45,19 +46,25 @@ Action: TypeAlias = Do | Strike | Wait
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One action, then `after_s` simulated seconds, all in one weather (0 is calm)."""
+    """One action, then `after_s` simulated seconds, all in one weather (0 is calm, with a few deviations or none)."""
 
     action: Action
     after_s: float = 0.0
     weather: int = 0
+    deviations: tuple[Deviation, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is drawn once per run: the number of users, the nominal one-way latency, the seed of all randomness."""
+    """What is drawn once per run: the number of users, the nominal one-way latency, the seed of all randomness.
+
+    `left_broken` names hosts. What strikes them, or a link of theirs, when the steps are done stays at first: all other
+    hosts, the core, must finish without them what does not need them. Empty: everything is healed at once.
+    """
 
     users: int = 1
     latency_s: float = 0.001
     seed: int = 0
+    left_broken: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

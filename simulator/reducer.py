@@ -1,31 +1,53 @@
 """The reducer: from a failing plan to its few causes, by replaying smaller plans. It needs no Hypothesis, no luck."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from math import inf
 
 import attrs
 import msgspec
 
-from simulator.fault import Fault
-from simulator.plan import Do, Plan, Setting, Step, Strike
+from simulator.candidates import (
+    calm,
+    calmer,
+    count_deviations,
+    fewer_holds,
+    fewer_users,
+    joined_delays,
+    merged_users,
+    plainer_kinds,
+    plainer_settings,
+    rounder_holds,
+    shorter_faults,
+    shorter_pauses,
+    slower,
+    waits_instead,
+    with_step,
+    without_deviations,
+    without_steps,
+)
+from simulator.deviation import Delay, Hold
+from simulator.plan import Plan
 
-__all__ = ["Reducer", "Reduction"]
+__all__ = ["Reducer", "Reduction", "one_by_one"]
 
-MARGIN = 5.0
-"""How many times slower a network a shorter pause must bear, if the longer one did."""
 
-PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
-PLAINER_KINDS = {
-    "vanish": ("crash", "freeze"),
-    "freeze": ("crash",),
-    "terminate": ("crash",),
-    "silence": ("partition",),
-    "hold": ("partition",),
-    "slow": ("partition",),
-}
-"""What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
+DEVIATIONS_MAX = 8
+"""More explicit deviations than that tell a reader no more than the number of a storm does."""
 
-Fails = Callable[[Plan], bool]
+
+FEW = 5
+"""Steps and deviations in all that are few enough to be content with."""
+
+
+Replay = Callable[[Iterable[Plan]], Iterator[tuple[Plan, bool]]]
+"""Replays plans, several at once where it can, and yields each, in their order, with whether it fails the same way."""
+
+
+def one_by_one(fails: Callable[[Plan], bool]) -> Replay:
+    """Replay in this process, by a function that says whether a plan fails in the same way."""
+    return lambda plans: ((plan, fails(plan)) for plan in plans)
 
 
 @attrs.frozen
@@ -43,7 +65,7 @@ class _OutOfTimeError(Exception):
 
 
 class Reducer:
-    """Shrinks one failing plan. `fails` replays a candidate and says whether it fails in the same way.
+    """Shrinks one failing plan, by trying what it may be replaced by.
 
     In this order, again and again until nothing helps: calm weather and a plain setting, fewer steps (delta
     debugging, Zeller and Hildebrandt, TSE 2002), fewer users, less weather, plainer and shorter faults, shorter
@@ -53,13 +75,17 @@ class Reducer:
 
     def __init__(
         self,
-        fails: Fails,
+        replay: Replay,
         *,
         budget_s: float,
-        simplify: Callable[[Plan, Fails], Plan] = lambda plan, _fails: plan,
+        spell_out: Callable[[Plan], Plan] = lambda plan: plan,
+        simplest: Callable[[Plan], Plan] = lambda plan: plan,
+        simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
-        self._fails = fails
+        self._replay = replay
+        self._spell_out = spell_out
+        self._simplest = simplest
         self._simplify = simplify
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
@@ -71,8 +97,11 @@ class Reducer:
     def reduce(self, plan: Plan) -> Reduction:
         """Return the smallest plan found within the budget; the given one must fail."""
         self.best = plan
+        self._seen[_key(plan)] = True
         try:
             self._to_fixpoint()
+            if _size(self.best) > FEW:
+                self._otherwise(plan)
             self.best = self._simplify(self.best, self._still_fails)
             self._to_fixpoint()
         except _OutOfTimeError:
@@ -81,27 +110,77 @@ class Reducer:
 
     def so_far(self) -> Reduction:
         """Return what is reached by now."""
-        return Reduction(self.best, len(self._seen), time.perf_counter() - self._begun_s, complete=False)
+        return Reduction(self.best, self._replays, time.perf_counter() - self._begun_s, complete=False)
+
+    @property
+    def _replays(self) -> int:
+        return len(self._seen) - 1  # of the plan that was given it is known that it fails
+
+    def _otherwise(self, plan: Plan) -> None:
+        """Begin again, with steps left out before the weather is calmed: some failures need a storm or many steps."""
+        first = self.best
+        self.best = plan
+        try:
+            self._remove_steps()
+            self._to_fixpoint()
+        finally:
+            self.best = min(first, self.best, key=_size)
 
     def _to_fixpoint(self) -> None:
+        before, spelled_out = None, inf
+        while before != self.best:
+            before = self.best
+            for whole in (calm, plainer_settings, self._simplest_everywhere):
+                self._try(whole)
+            self._remove_steps()
+            self._sweep(self._simplest_at)
+            self._try(merged_users)
+            self._try(fewer_users)
+            for at_step in (calmer, plainer_kinds):
+                self._sweep(at_step)
+            self._fewer_deviations()
+            self._margin = self._still_fails(slower(self.best))
+            for at_step in (shorter_faults, shorter_pauses, rounder_holds):
+                self._sweep(at_step)
+            self._margin = False
+            steps = len(self.best.steps)
+            if any(step.weather for step in self.best.steps) and len(before.steps) == steps < spelled_out:
+                spelled_out = steps
+                self._deviate_instead()
+
+    def _simplest_everywhere(self, plan: Plan) -> Iterator[Plan]:
+        """Small data are quick to replay; what little of them must be larger is found at the end."""
+        yield self._simplest(plan)
+
+    def _simplest_at(self, plan: Plan, index: int) -> Iterator[Plan]:
+        yield with_step(plan, index, self._simplest(plan).steps[index])
+
+    def _deviate_instead(self) -> None:
+        """Replace storms by the few deviations that matter, if few enough are left to be read."""
+        stormy = self.best
+        self._try(lambda plan: iter((self._spell_out(plan),)))
+        try:
+            self._fewer_deviations()
+        finally:
+            if count_deviations(self.best, Delay, Hold) > DEVIATIONS_MAX:
+                self.best = stormy
+
+    def _fewer_deviations(self) -> None:
         before = None
         while before != self.best:
             before = self.best
-            for whole in (_calm, _plainer_settings):
-                self._try_first(whole(self.best))
-            self._remove_steps()
-            self._try_first(_merged_users(self.best))
-            self._try_first(_fewer_users(self.best))
-            for at_step in (_calmer, _plainer_kinds):
+            self._thin_out(Delay, partial(without_deviations, kind=Delay))
+            self._thin_out(Hold, fewer_holds)
+            for at_step in (joined_delays, waits_instead):
                 self._sweep(at_step)
-            self._margin = self._still_fails(_slower(self.best))
-            for at_step in (_shorter_faults, _shorter_pauses):
-                self._sweep(at_step)
-            self._margin = False
 
-    def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
-        for index in range(len(self.best.steps)):
-            self._try_first(at_step(self.best, index))
+    def _thin_out(self, kind: type[Hold] | type[Delay], without: Callable[..., Iterator[Plan]]) -> None:
+        """Delete runs of deviations of one kind, long ones first."""
+        size = count_deviations(self.best, kind)
+        while size:
+            before = count_deviations(self.best, kind)
+            self._at_each(range(before, 0, -size), partial(_windows, without, size))
+            size = (size + 1) // 2 if size > 1 else int(count_deviations(self.best, kind) < before)
 
     def _remove_steps(self) -> None:
         """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
@@ -109,139 +188,70 @@ class Reducer:
         while size:
             before = len(self.best.steps)
             # Windows of two overlap: what opens something and what closes it often stand side by side.
-            for end in range(before, 0, -1 if size == 2 else -size):
-                if end <= len(self.best.steps):
-                    self._try_first(_without(self.best, max(0, end - size), end))
+            self._at_each(range(before, 0, -1 if size == 2 else -size), partial(_windows, without_steps, size))
             if size > 1 or len(self.best.steps) == before:
                 size //= 2
 
-    def _try_first(self, candidates: Iterator[Plan]) -> None:
-        """Take the first candidate that still fails, if any does."""
-        for candidate in candidates:
-            if candidate != self.best and self._still_fails(candidate) and self._keeps_margin(candidate):
-                self.best = candidate
-                self._on_progress(candidate, len(self._seen))
+    def _sweep(self, at_step: Callable[[Plan, int], Iterator[Plan]]) -> None:
+        self._at_each(range(len(self.best.steps)), at_step)
+
+    def _try(self, whole: Callable[[Plan], Iterator[Plan]]) -> None:
+        self._at_each((0,), lambda plan, _place: whole(plan))
+
+    def _at_each(self, places: Sequence[int], candidates: Callable[[Plan, int], Iterator[Plan]]) -> None:
+        """At each place in turn, take the first candidate that still fails, if any does."""
+        while places:
+            offered = [(place, plan) for place in places for plan in candidates(self.best, place) if plan != self.best]
+            failing = self._first_lasting([plan for _place, plan in offered])
+            if failing is None:
                 return
+            done = next(place for place, plan in offered if plan == failing)
+            places = places[places.index(done) + 1 :]
+            self.best = failing
+            self._on_progress(failing, self._replays)
 
-    def _keeps_margin(self, candidate: Plan) -> bool:
-        """Say whether a plan is as little a matter of milliseconds as before: too tight a one fails nowhere real."""
-        return not self._margin or self._still_fails(_slower(candidate))
+    def _first_lasting(self, candidates: Sequence[Plan]) -> Plan | None:
+        """Return the first that fails; where that is asked, also one that fails on a slower network."""
+        while (failing := self._first_failing(candidates)) is not None:
+            if not self._margin or self._still_fails(slower(failing)):
+                return failing
+            candidates = candidates[candidates.index(failing) + 1 :]
+        return None
 
-    def _still_fails(self, candidate: Plan) -> bool:
-        key = msgspec.json.encode(candidate)
-        known = self._seen.get(key)
-        if known is None:
-            if time.perf_counter() > self._deadline_s:
-                raise _OutOfTimeError
-            known = self._seen[key] = self._fails(candidate)
-        return known
+    def _first_failing(self, candidates: Iterable[Plan]) -> Plan | None:
+        known = []
 
+        def unknown() -> Iterator[Plan]:
+            for plan in candidates:
+                verdict = self._seen.get(_key(plan))
+                if verdict:
+                    known.append(plan)
+                    return
+                if verdict is None:
+                    if time.perf_counter() > self._deadline_s:
+                        raise _OutOfTimeError
+                    yield plan
 
-# Candidates for the plan as a whole
+        for plan, fails in self._replay(unknown()):
+            self._seen[_key(plan)] = fails
+            if fails:
+                return plan
+        return known[0] if known else None
 
-
-def _calm(plan: Plan) -> Iterator[Plan]:
-    """Calm every step at once: what fails in calm weather fails for a reason that survives other deletions."""
-    yield Plan(plan.setting, tuple(msgspec.structs.replace(step, weather=0) for step in plan.steps))
-
-
-def _plainer_settings(plan: Plan) -> Iterator[Plan]:
-    """Use the default latency and seed."""
-    plain = Setting(users=plan.setting.users)
-    yield Plan(plain, plan.steps)
-    yield Plan(msgspec.structs.replace(plan.setting, seed=plain.seed), plan.steps)
-    yield Plan(msgspec.structs.replace(plan.setting, latency_s=plain.latency_s), plan.steps)
-
-
-def _merged_users(plan: Plan) -> Iterator[Plan]:
-    """Let one user do what another did: then the other need not connect, and may go."""
-    used = _acting_users(plan)
-    for gone in reversed(used):
-        for other in used:
-            if other < gone:
-                yield Plan(plan.setting, _renamed(plan, {gone: other}))
+    def _still_fails(self, plan: Plan) -> bool:
+        """Replay one plan, unless its verdict is known."""
+        return self._first_failing((plan,)) is not None
 
 
-def _acting_users(plan: Plan) -> list[int]:
-    return sorted({step.action.user for step in plan.steps if isinstance(step.action, Do)})
+def _size(plan: Plan) -> int:
+    """How much a reader has to keep in mind: steps and deviations; of a storm, everything that it may have done."""
+    storms = sum(step.weather != 0 for step in plan.steps)
+    return len(plan.steps) + count_deviations(plan, Delay, Hold) + DEVIATIONS_MAX * storms
 
 
-def _renamed(plan: Plan, number: Mapping[int, int]) -> tuple[Step, ...]:
-    def renamed(step: Step) -> Step:
-        if not isinstance(step.action, Do):
-            return step
-        user = number.get(step.action.user, step.action.user)
-        return msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, user=user))
-
-    return tuple(renamed(step) for step in plan.steps)
+def _windows(without: Callable[..., Iterator[Plan]], size: int, plan: Plan, end: int) -> Iterator[Plan]:
+    return without(plan, start=max(0, end - size), end=end)
 
 
-def _slower(plan: Plan) -> Plan:
-    """Return the plan on a slower network."""
-    return Plan(msgspec.structs.replace(plan.setting, latency_s=MARGIN * plan.setting.latency_s), plan.steps)
-
-
-def _fewer_users(plan: Plan) -> Iterator[Plan]:
-    """Leave out users who do nothing, renaming the others so that the first ones are used; or only the last ones."""
-    used = _acting_users(plan)
-    fewest = msgspec.structs.replace(plan.setting, users=max(1, len(used)))
-    yield Plan(fewest, _renamed(plan, {user: index for index, user in enumerate(used)}))
-    yield Plan(msgspec.structs.replace(plan.setting, users=max(used, default=0) + 1), plan.steps)
-
-
-# Candidates for one step, or a run of steps
-
-
-def _without(plan: Plan, start: int, end: int) -> Iterator[Plan]:
-    """Leave out a run of steps: letting its time pass in the step before; a single step also with its time."""
-    steps = plan.steps
-    passed_s = round(sum(step.after_s for step in steps[start:end]), 6)
-    if start > 0 and passed_s:
-        before = msgspec.structs.replace(steps[start - 1], after_s=round(steps[start - 1].after_s + passed_s, 6))
-        yield Plan(plan.setting, (*steps[: start - 1], before, *steps[end:]))
-    if start == 0 or not passed_s or end - start == 1:
-        yield Plan(plan.setting, steps[:start] + steps[end:])
-
-
-def _calmer(plan: Plan, index: int) -> Iterator[Plan]:
-    """Calm one step."""
-    yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], weather=0))
-
-
-def _plainer_kinds(plan: Plan, index: int) -> Iterator[Plan]:
-    """Replace a fault by a better known one that strikes the same place."""
-    fault = _fault_at(plan, index)
-    if fault is not None:
-        for kind in PLAINER_KINDS.get(fault.kind, ()):
-            yield _with_fault(plan, index, msgspec.structs.replace(fault, kind=kind))
-
-
-def _shorter_faults(plan: Plan, index: int) -> Iterator[Plan]:
-    """Let a fault last less long."""
-    fault = _fault_at(plan, index)
-    if fault is not None:
-        for shorter_s in _below(fault.for_s)[1:]:  # a fault that lasts no time at all is hard to believe in
-            yield _with_fault(plan, index, msgspec.structs.replace(fault, for_s=shorter_s))
-
-
-def _shorter_pauses(plan: Plan, index: int) -> Iterator[Plan]:
-    """Let less time pass after a step."""
-    for shorter_s in _below(plan.steps[index].after_s):
-        yield _with_step(plan, index, msgspec.structs.replace(plan.steps[index], after_s=shorter_s))
-
-
-def _below(seconds: float) -> list[float]:
-    return [each for each in PAUSES_S if each < seconds]
-
-
-def _fault_at(plan: Plan, index: int) -> Fault | None:
-    action = plan.steps[index].action
-    return action.fault if isinstance(action, Strike) else None
-
-
-def _with_fault(plan: Plan, index: int, fault: Fault) -> Plan:
-    return _with_step(plan, index, msgspec.structs.replace(plan.steps[index], action=Strike(fault)))
-
-
-def _with_step(plan: Plan, index: int, step: Step) -> Plan:
-    return Plan(plan.setting, (*plan.steps[:index], step, *plan.steps[index + 1 :]))
+def _key(plan: Plan) -> bytes:
+    return msgspec.json.encode(plan)

@@ -2,17 +2,20 @@
 
 import copy
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import attrs
 import trio
 
 from simulator.errors import InputError
+from simulator.excuse import Excuses
 from simulator.fault import Fault, FaultKind, Nemesis, kind_of
 from simulator.history import History, Kind, Value
+from simulator.pending import Pending
 from simulator.plan import Do, Setting, Step, Strike
 from simulator.property import Outcome, Property, Verdict
-from simulator.system import Failed, OperationType, System, User, user_name
+from simulator.system import USER, Failed, OperationType, System, User, user_name
 from simulator.world.host import describe
 
 __all__ = ["OBSERVER", "Result", "Run", "judge"]
@@ -88,8 +91,12 @@ class Run:
         history.declared = tuple(self.operations)
         self.users: list[User] = []
         self.steps: list[Step] = []
-        self._open_faults: dict[int, Callable[[], None]] = {}
-        self._unfinished = 0
+        self._open_faults: dict[int, tuple[Fault, Callable[[], None]]] = {}
+        self._left: dict[int, Fault] = {}  # those that do not end by themselves any more
+        self._excuses = Excuses(self.hosts, ())
+        self._unfinished: dict[int, Pending] = {}
+        self._begun = 0
+        self._settled: dict[int, trio.Event] = {}
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
         """Start an async function on a host."""
@@ -117,29 +124,64 @@ class Run:
     def begin(self, step: Step) -> None:
         """Begin what the step says, without letting time pass."""
         self.steps.append(step)
+        self.history.begin_step(step)
         if isinstance(step.action, Do):
             self._invoke(self.operations[step.action.operation], self.users[step.action.user], step.action.arguments)
         elif isinstance(step.action, Strike):
             self._strike(step.action.fault)
 
+    def heal_core(self) -> bool:
+        """End every fault that strikes nothing of what is to be left broken; say whether any is left, which then stay.
+
+        Every user's client is told to come to rest with what there is.
+        """
+        apart = self.setting.left_broken
+        left = {
+            number: fault
+            for number, (fault, _end) in self._open_faults.items()
+            if any(place in apart for place in fault.at)
+        }
+        if left:
+            self._heal("heal_core", left)
+        return bool(left)
+
     def heal(self) -> None:
         """End every fault, and tell every user's client to come to rest."""
-        self.history.record(Kind.MARK, "", "heal")
-        for end in list(self._open_faults.values()):
-            end()
-        for user in self.users:
-            self._start_counted(user, lambda user=user: self._settle(user))  # type: ignore[misc]
+        self._heal("heal", {})
 
-    def pending(self) -> list[str]:
-        """Name what is not finished: operations first, then what the system says."""
-        if self._unfinished:
-            return [f"{self._unfinished} operation(s) did not return"]
-        return list(self.system.pending(self.history))
+    def pending(self) -> list[Pending]:
+        """Return what is not finished although nothing excuses it: operations first, then what the system says."""
+        return [each for each in self._all_pending() if self._excuses.excuse(each) is None]
 
-    def record_pending(self, pending: Iterable[str], after_s: float) -> None:
+    def record_pending(self, pending: Iterable[Pending], after_s: float) -> None:
         """Record what was still not finished when its time was up."""
-        for what in pending:
-            self.history.record(Kind.OBSERVE, "", "still_pending", {"what": what, "after_s": after_s})
+        patience = self.system.patience_worded()
+        left: list[Value] = [fault.named() for fault in self._left.values()]
+        for each in pending:
+            data: dict[str, Value] = {"what": each.what, "after_s": after_s, "patience": patience, "left": left}
+            self.history.record(Kind.OBSERVE, "", "still_pending", data)
+
+    def record_excused(self) -> None:
+        """Record what is not finished because of what is still broken."""
+        for each in self._all_pending():
+            why = self._excuses.excuse(each)
+            if why is not None:
+                self.history.record(Kind.OBSERVE, "", "excused", {"what": each.what, "why": why})
+
+    def _heal(self, phase: str, left: dict[int, Fault]) -> None:
+        self.history.record(Kind.MARK, "", phase, {"left": [fault.named() for fault in left.values()]} if left else {})
+        self._left = left
+        self._excuses = Excuses(self.hosts, tuple(left.values()))
+        for number, (_fault, end) in list(self._open_faults.items()):
+            if number not in left:
+                end()
+        for user in self.users:
+            self._start_counted(user, Pending(f"settle of {user.name} did not return"), partial(self._settle, user))
+
+    def _all_pending(self) -> Iterator[Pending]:
+        yield from self._unfinished.values()
+        for each in self.system.pending(self.history):
+            yield Pending(each) if isinstance(each, str) else each
 
     # Operations, faults, observations
 
@@ -172,18 +214,26 @@ class Run:
             self.host_failed(host, describe(error))
 
     async def _settle(self, user: User) -> None:
+        before, done = self._settled.get(user.number), trio.Event()
+        self._settled[user.number] = done
         try:
+            if before is not None:
+                await before.wait()
             await self.system.settle(user)
         except BaseException as error:
             if is_from_outside(error):
                 raise
             data: dict[str, Value] = {"what": "settle", "error": describe(error)}
             self.observe(f"user:{user.name}", "settle_failed" if is_connection_loss(error) else "uncaught", data)
+        finally:
+            done.set()
 
     def _invoke(self, declared: OperationType, user: User, arguments: Mapping[str, Value]) -> None:
         number = self.history.next_operation()
         self.history.record(Kind.INVOKE, f"user:{user.name}", declared.name, arguments, number)
-        self._start_counted(user, lambda: self._perform(declared, user, arguments, number))
+        needs = None if declared.needs is None else (f"{USER}:{user.name}", *declared.needs)
+        pending = Pending(f"{declared.name} of {user.name} did not return", needs)
+        self._start_counted(user, pending, lambda: self._perform(declared, user, arguments, number))
 
     async def _perform(self, declared: OperationType, user: User, arguments: Mapping[str, Value], number: int) -> None:
         """Run one operation, and record how it ended."""
@@ -201,14 +251,16 @@ class Run:
             if not is_connection_loss(error):
                 self.observe(host, "uncaught", {"what": declared.name, "error": describe(error)})
 
-    def _start_counted(self, user: User, task: Callable[[], Awaitable[None]]) -> None:
+    def _start_counted(self, user: User, pending: Pending, task: Callable[[], Awaitable[None]]) -> None:
+        number = self._begun = self._begun + 1
+
         async def counted() -> None:
             try:
                 await task()
             finally:
-                self._unfinished -= 1
+                del self._unfinished[number]
 
-        self._unfinished += 1
+        self._unfinished[number] = pending
         self.start_task(f"user:{user.name}", counted)
 
     def _kind_of(self, fault: Fault) -> FaultKind:
@@ -235,5 +287,9 @@ class Run:
                 self.history.record(Kind.FAULT, fault.at[0], fault.kind, {**data, "phase": "end"})
                 finish(self.nemesis, fault)
 
-        self._open_faults[number] = end
-        self.call_after(fault.for_s, end)
+        def end_in_time() -> None:
+            if number not in self._left:
+                end()
+
+        self._open_faults[number] = fault, end
+        self.call_after(fault.for_s, end_in_time)

@@ -15,8 +15,9 @@ from simulator.run import OBSERVER, Result, Run, is_from_outside, judge
 from simulator.system import Observer, System
 from simulator.world import World, current_host
 from simulator.world.host import describe
+from simulator.world.recorder import Recorder
 
-__all__ = ["SimulatedRun", "simulate"]
+__all__ = ["SimulatedRun", "simulate", "spelled_out"]
 
 QUIET_POLL_MIN_S = 0.25
 QUIET_POLL_MAX_S = 2.0
@@ -28,13 +29,12 @@ class SimulatedRun(Run):
     def __init__(self, system: System, setting: Setting) -> None:
         self._structlog = structlog.get_config()
         self.world = self.nemesis = World(seed=setting.seed, latency_s=setting.latency_s)
-        weather = self.world.weather
         try:
             # What a host logs with structlog is an observation.
             structlog.configure(
                 processors=[self._observe_log], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
             )
-            super().__init__(system, setting, History(lambda: self.world.now_s, lambda: weather.digest))
+            super().__init__(system, setting, History(lambda: self.world.now_s, self.world.unseen))
             self._open(setting)
         except BaseException:
             self.close()
@@ -72,19 +72,22 @@ class SimulatedRun(Run):
     def apply(self, step: Step) -> None:
         """Do what the step says, and let its time pass. A step that does not make sense now is left out."""
         if self.applicable(step):
-            self.world.weather.change(step.weather)
+            self.world.weather.change(step.weather, step.deviations)
             self.begin(step)
             self.world.advance(step.after_s)
 
     def finish(self, properties: Iterable[Property]) -> Result:
-        """Heal everything, calm the weather, let the system come to rest, look into its stores, and judge."""
+        """Heal the core, then everything, let the system come to rest each time, look into its stores, and judge."""
         self.world.weather.change(0)
+        if self.heal_core():
+            self._wait_quiet()
+            self.record_excused()
         self.heal()
         self._wait_quiet()
         self.history.record(Kind.MARK, "", "quiet")
         self._count_holdings()
         observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
-        self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.quiet_within_s)
+        self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.patience_s())
         self.history.record(Kind.MARK, "", "end")
         return Result(self.history, judge(properties, self.history), self.world.now_s)
 
@@ -105,7 +108,7 @@ class SimulatedRun(Run):
         healed_s, poll_s = self.world.now_s, QUIET_POLL_MIN_S
         while pending := self.pending():
             waited_s = self.world.now_s - healed_s
-            if waited_s >= self.system.quiet_within_s:
+            if waited_s >= self.system.patience_s():
                 self.record_pending(pending, waited_s)
                 return
             self.world.advance(poll_s)
@@ -162,3 +165,18 @@ def simulate(system: System, plan: Plan, properties: Iterable[Property]) -> Resu
         for step in plan.steps:
             run.apply(step)
         return run.finish(properties)
+
+
+def spelled_out(system: System, plan: Plan) -> Plan:
+    """Return the plan with every storm as the explicit deviations that it amounts to. It makes the same run."""
+    recorder = Recorder()
+    with SimulatedRun(system, plan.setting) as run:
+        run.world.weather.recorder = recorder
+        for step in plan.steps:
+            run.apply(step)
+        recorded = recorder.steps[1:]  # the first is what comes before any step
+    steps = (
+        msgspec.structs.replace(step, weather=0, deviations=tuple(made)) if step.weather else step
+        for step, made in zip(run.steps, recorded, strict=True)
+    )
+    return Plan(plan.setting, tuple(steps))

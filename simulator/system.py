@@ -1,6 +1,7 @@
 """What a user of wavetank writes: a system, its hosts, its operations and its promises."""
 
 import copy
+import functools
 import importlib
 import inspect
 import sys
@@ -15,6 +16,7 @@ import networkx as nx
 from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of, trouble_kind
 from simulator.history import History, Value
+from simulator.pending import Pending
 from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
 
@@ -41,6 +43,8 @@ class Host:
     `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a
     simulated service that must forget what was not on its disk. `troubles` are what its service can be made to do.
 
+    `optional` are those of its `needs` that it can do without: what needs this host does not need them.
+
     `behind` is a name that several hosts share, beside their own: whoever connects to it is led to each of them in
     turn, as a DNS name with several addresses does. `needs` may hold such a name.
 
@@ -58,6 +62,7 @@ class Host:
     troubles: tuple[Trouble, ...] = ()
     behind: str = ""
     on_terminate: Callable[[], None] | None = None
+    optional: tuple[str, ...] = ()
 
 
 class Observer:
@@ -95,7 +100,7 @@ class User(Observer):
         return f"<user {self.name}>"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class OperationType:
     """A kind of operation: how its arguments are drawn, and when it makes sense."""
 
@@ -106,6 +111,8 @@ class OperationType:
     weight: int
     takes: inspect.Signature
     """What the method takes besides itself and the user."""
+    needs: tuple[str, ...] | None = None
+    """What it needs in order to return, beside the user's way to the system. None: it may need everything."""
 
     def check_arguments(self, arguments: Mapping[str, Value]) -> None:
         """Raise InputError for arguments that the method does not take: a plan that an older system has made."""
@@ -123,6 +130,7 @@ def operation(
     when: Callable[[User], bool] | None = None,
     sentence: str = "",
     weight: int = 1,
+    needs: tuple[str, ...] | None = None,
     **arguments: "SearchStrategy[Any]",
 ) -> Callable[[F], F]:
     """Make an async method `(self, user, **arguments)` an operation.
@@ -130,7 +138,8 @@ def operation(
     It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold.
     `when` says, from what the user remembers, whether the operation makes sense now. `sentence` words it in a
     report, with the arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with
-    others.
+    others. `needs` are the hosts without which it may never return, beside those that users connect to; if it is not
+    given, any host may be.
     """
 
     def mark(method: F) -> F:
@@ -153,7 +162,7 @@ def operation(
                 raise InputError(f"the sentence of operation {name!r} names {{{field}}}, which it does not have.")
         signature = inspect.signature(method)
         takes = signature.replace(parameters=list(signature.parameters.values())[2:])
-        setattr(method, _MARK, OperationType(name, arguments, when, words, weight, takes))
+        setattr(method, _MARK, OperationType(name, arguments, when, words, weight, takes, needs))
         return method
 
     return mark
@@ -177,6 +186,10 @@ class System:
     quiet_within_s: ClassVar[float] = 60.0
     """How long after heal, in simulated seconds, the system may take until nothing is pending."""
 
+    patience: ClassVar[Mapping[str, float]] = {}
+    """What that time is made of, if it is known: for what the system may have to wait, one after another, for how many
+    seconds, as its own constants say (`{"a breaker's reset": 30.0}`). The sum then counts, not `quiet_within_s`."""
+
     defects: ClassVar[Mapping[str, str]] = {}
     """Planted bugs that can be switched on by name, and what each breaks: proof that properties can fail."""
 
@@ -191,10 +204,17 @@ class System:
         raise InputError(f"{type(self).__name__} does not define hosts(). Yield a Host for each program of the system.")
 
     async def settle(self, user: User) -> None:
-        """Do, for a user, what is needed after heal for everything to finish: reconnect, say."""
+        """Do, for a user, what is needed after heal for everything to finish: reconnect, say.
 
-    def pending(self, history: History) -> Iterable[str]:
-        """Name what is not finished yet. A run goes on after heal until nothing is, or `quiet_within_s` has passed."""
+        If some hosts are left broken at first, it is done when the others are healed, and again when all are.
+        """
+
+    def pending(self, history: History) -> Iterable[str | Pending]:
+        """Name what is not finished yet. A run goes on after heal until nothing is, or its time has passed.
+
+        What is named as a `Pending` says what it needs, and must finish also while other hosts are left broken. Of what
+        is named by words only, that is not demanded.
+        """
         return ()
 
     async def inspect(self, observer: Observer) -> None:
@@ -206,6 +226,15 @@ class System:
         """
 
     # What follows is read by wavetank.
+
+    def patience_s(self) -> float:
+        """Return how long it may take after heal, in simulated seconds, until nothing is pending."""
+        return sum(self.patience.values()) if self.patience else self.quiet_within_s
+
+    def patience_worded(self) -> str:
+        """Word how long that is, and what it is made of."""
+        parts = ", ".join(f"{seconds:g} s for {what}" for what, seconds in self.patience.items())
+        return f"{self.patience_s():g} s" + (f" ({parts})" if parts else "")
 
     def for_run(self) -> Self:
         """Return the copy that one run works on."""
@@ -223,8 +252,7 @@ class System:
 
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""
-        found = inspect.getmembers(type(self), lambda member: hasattr(member, _MARK))
-        return {name: getattr(member, _MARK) for name, member in found}
+        return dict(_operations_of(type(self)))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
 
     def all_properties(self) -> tuple[Property, ...]:
         """Return every promise: the listed, the methods, and those that every system makes."""
@@ -263,6 +291,11 @@ class System:
         for host in hosts:
             _check_names(what, host, hosts)
             _check_troubles(what, host)
+        names = dict.fromkeys(name for host in hosts for name in (host.name, host.behind) if name)
+        for each in self.operations().values():
+            for needed in each.needs or ():
+                if needed not in names:
+                    raise InputError(f"operation {each.name!r} needs {needed!r}. {known_names(names, '')}")
         kinds = [*FAULT_KINDS, *(each.name for host in hosts for each in host.troubles)]
         for kind in self.fault_kinds or ():
             if kind not in kinds:
@@ -282,6 +315,10 @@ class System:
                         "A trace can be replayed only on the system that it was saved from."
                     )
                 operation_type.check_arguments(step.action.arguments)
+        names = [host.name for host in self.for_run().hosts()] if plan.setting.left_broken else []
+        for name in plan.setting.left_broken:
+            if name not in names:
+                raise InputError(f"the plan leaves host={name!r} broken. {known_names(names, '')}")
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
@@ -312,7 +349,15 @@ class System:
         return kind_of(fault, {} if fault.kind in FAULT_KINDS else self.declared_troubles()).worded(fault)
 
 
-RESERVED_NAMES = ("user", "observer")
+@functools.cache
+def _operations_of(system: type[System]) -> dict[str, OperationType]:
+    found = inspect.getmembers(system, lambda member: hasattr(member, _MARK))
+    return {name: getattr(member, _MARK) for name, member in found}
+
+
+USER = "user"
+"""All users, in a topology."""
+RESERVED_NAMES = (USER, "observer")
 """Host names that mean something else: all users in a topology, and where stores are inspected from."""
 
 USER_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
@@ -361,7 +406,7 @@ def _topology(hosts: Sequence[Host]) -> "nx.DiGraph[str]":
         for needed in host.needs:
             graph.add_edges_from((host.name, each.name) for each in hosts if needed in (each.name, each.behind))
         if host.open_to_users:
-            graph.add_edge("user", host.name)
+            graph.add_edge(USER, host.name)
     return graph
 
 
@@ -378,6 +423,12 @@ def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
     for needed in host.needs:
         if needed not in known:
             raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known, '')}")
+    for needed in host.optional:
+        if needed not in host.needs:
+            raise InputError(
+                f"{what}'s host {host.name!r} can do without {needed!r} (optional), which is not among its needs: "
+                f"{', '.join(host.needs) or 'none'}. Name it there too."
+            )
 
 
 def _check_troubles(what: str, host: Host) -> None:
@@ -410,9 +461,10 @@ def _uncaught(history: Any) -> Violation | None:
 
 def _finishes(history: Any) -> Violation | Unknown | None:
     for event in history.observed("still_pending"):
-        return Violation(
-            f"{event.data['what']}, {event.data['after_s']:g} s after everything was healed", site="pending"
-        )
+        what, after_s, patience = (event.data[each] for each in ("what", "after_s", "patience"))
+        left = " and ".join(event.data["left"])
+        healed, site = ("everything but " + left, "pending in the core") if left else ("everything", "pending")
+        return Violation(f"{what}, {after_s:g} s after {healed} was healed; it had {patience}", site)
     if history.marked_at("heal") is None:
         return Unknown("the run ended before heal")
     history.operations()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simulator.errors import EnvironmentFailedError
 
-__all__ = ["write_whole"]
+__all__ = ["cure", "write_whole"]
 
 CURES = {
     errno.ENOSPC: "Make room, or run elsewhere",
@@ -36,5 +36,9 @@ def write_whole(path: Path, data: bytes, what: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # the place may be such that not even this can be tried
             part.unlink()
-        cure = CURES.get(error.errno or 0, "Run elsewhere")
-        raise EnvironmentFailedError(f"{what} could not be saved: {error}. path={path}. {cure}.") from error
+        raise EnvironmentFailedError(f"{what} could not be saved: {error}. path={path}. {cure(error)}.") from error
+
+
+def cure(error: OSError) -> str:
+    """Return what can be done about a place that cannot be written to."""
+    return CURES.get(error.errno or 0, "Run elsewhere")

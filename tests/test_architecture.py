@@ -14,7 +14,6 @@ LAYERS = ("simulator", "models", "properties", "wavetank")
 HYPOTHESIS_IN = {
     "simulator/machine.py",
     "simulator/arguments.py",
-    "simulator/campaign.py",
     "simulator/testcase.py",
     "simulator/generation.py",
     "models/malformed.py",

@@ -1,11 +1,11 @@
 """Arguments that several commands take, and how they are understood."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
-__all__ = ["DEFAULT_SYSTEM", "SECONDS", "defect_option"]
+__all__ = ["DEFAULT_SYSTEM", "SECONDS", "Seconds", "defect_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,11 +17,10 @@ class Seconds(click.ParamType[float]):
     """A duration: a number of seconds, or with a unit ("90", "500ms", "2m", "1h")."""
 
     name = "TIME"
+    pattern: ClassVar[str] = rf"^[0-9.]+({'|'.join(UNITS_S)})?$"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds; must be more than nothing."""
-        if isinstance(value, float):
-            return value
         text = str(value).strip()
         unit = next((each for each in UNITS_S if text.endswith(each)), "")
         try:

@@ -1,5 +1,6 @@
 """`wavetank check`: search a system for a broken promise; shrink, save and tell what was found."""
 
+import importlib.metadata
 import os
 import random
 import subprocess
@@ -7,20 +8,43 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
+from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
+from simulator.divergence import DIFFERENT
 from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
+from simulator.failure import Failure
+from simulator.journal import Journal, Kept, Settings
+from simulator.regression import traces_in
+from simulator.statistics import FLAT_RUNS_MIN
 from simulator.story import tell
-from simulator.system import load_system
+from simulator.system import System, load_system
 from simulator.trace import Broken, Trace, event_record, save_trace
-from simulator.whole_file import write_whole
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
-from wavetank.progress import Progress
+from wavetank.corpus import Corpus, replay_corpus, write_corpus
+from wavetank.profile import profile_options
+from wavetank.progress import Progress, warn
+from wavetank.results import check_writable, result_options, write_results
+from wavetank.workers import hired, worker_options
 
-__all__ = ["check", "trace_of"]
+__all__ = ["budget_of", "check", "system_of", "trace_of"]
 
+VERSION = importlib.metadata.version("wavetank")
 SEED_MAX = 2**32 - 1
+BESIDE_RESUME = ("resume", "workers", "cluster", "json_file", "junit_file")
+"""What may be another one when a campaign is continued."""
+HASH_SEEDS = ("4711", "1", "2", "3", "4")
+"""Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
+
+OF_STRINGS = (
+    "Likely cause: the order of a set of strings, or hash(), since fresh processes differ with PYTHONHASHSEED. "
+    "Sort, or use a dict, which keeps its order."
+)
+OF_THIS_PROCESS = (
+    "Likely cause: what earlier runs had left behind in this process (a global, an attribute of a class, a cache), or "
+    "what has changed outside since, for fresh processes agree with each other."
+)
 
 EPILOG = """
 \b
@@ -28,7 +52,12 @@ Examples:
   wavetank check                                     the built-in chat platform, 200 runs
   wavetank check --defect ack-before-store           prove that a planted bug is found
   wavetank check my_system:system --max-time 5m      your own system, for five minutes
+  wavetank check --workers 8 --runs 20000            on eight cores; the result is that of one
   wavetank check --seed 7 --json out.json            the same runs every time, for machines
+  wavetank check --profile pr                        what wavetank profiles lists under this name
+  wavetank check --until-flat --max-time 1h          as long as runs still show something new
+  wavetank check --resume latest                     go on where the last campaign was killed
+  wavetank check my_system:system --doublecheck      every run twice; exit code 3 if two differ
 """
 
 
@@ -38,77 +67,157 @@ Examples:
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS_DEFAULT, show_default=True, help="At most, per run.")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a campaign  [drawn and printed]")
 @click.option("--max-time", "max_time_s", type=SECONDS, help="Stop after this much real time (90, 2m, 1h).")
+@click.option("--until-interrupted", is_flag=True, help="No limit on the runs, unless --runs or --max-time is given.")
+@click.option(
+    "--until-flat",
+    is_flag=True,
+    help=f"Stop when every sometimes was reached, and neither the last {FLAT_RUNS_MIN} runs nor the last third of all "
+    "showed a new behaviour. No other limit, unless --runs or --max-time is given.",
+)
+@click.option("--doublecheck", is_flag=True, help="Run every run twice, and compare  [one in 50, and the last]")
 @defect_option
 @click.option("--property", "properties", multiple=True, metavar="NAME", help="Judge only this property.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as JSON.")
-@click.option("--junit", "junit_file", type=click.Path(path_type=Path, dir_okay=False), help="Write it as JUnit XML.")
+@click.option(
+    "--regressions",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Replay the traces here first (see wavetank regress), and search only if all are fixed.",
+)
+@click.option(
+    "--resume",
+    metavar="ID",
+    help="Go on with a campaign that was killed or interrupted (see wavetank campaigns; or: latest).",
+)
+@worker_options
+@result_options
+@profile_options
 def check(
     system: str,
     runs: int | None,
     steps: int,
     seed: int | None,
     max_time_s: float | None,
+    until_interrupted: bool,
+    until_flat: bool,
+    doublecheck: bool,
     defects: tuple[str, ...],
     properties: tuple[str, ...],
+    regressions: Path | None,
+    resume: str | None,
+    workers: int | None,
+    cluster: str | None,
     json_file: Path | None,
     junit_file: Path | None,
+    profile: str,
 ) -> int:
     """Search SYSTEM (module:object) for a broken promise, in simulation.
 
     A violation is shrunk to its few causes, saved under .wavetank/failures/, and told step by step.
     """
-    under_test = load_system(system).with_defects(defects)
-    if json_file is not None and json_file == junit_file:
-        raise InputError(f"--json and --junit name the same file {json_file}, and one would replace the other.")
-    for file in (json_file, junit_file):
-        _check_writable(file)
-    seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
-    budget = Budget(runs=runs or (None if max_time_s else RUNS_DEFAULT), steps=steps, max_time_s=max_time_s)
-    report.print_header(system, budget, seed, defects)
-    with Progress(budget) as progress:
+    check_writable(json_file, junit_file)
+    if resume is not None:
+        _check_beside_resume(click.get_current_context())
+        journal, kept = Journal.reopen(resume, warn)
+    else:
+        under_test = load_system(system).with_defects(defects)
+        is_endless = max_time_s is not None or until_interrupted or until_flat
+        settings = Settings(
+            version=VERSION,
+            system=system,
+            defects=defects,
+            properties=tuple(each.name for each in under_test.chosen_properties(properties)),
+            seed=random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed,
+            runs=runs or (None if is_endless else RUNS_DEFAULT),
+            steps=steps,
+            max_time_s=max_time_s,
+            until_flat=until_flat,
+            doublecheck=doublecheck,
+            profile=profile,
+        )
+        journal, kept = Journal(settings, warn), Kept(settings=settings)
+    with journal:
+        return _check(journal, kept, regressions, workers, cluster, json_file, junit_file)
+
+
+def _check(
+    journal: Journal,
+    kept: Kept,
+    regressions: Path | None,
+    workers: int | None,
+    cluster: str | None,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> int:
+    settings, budget = kept.settings, budget_of(kept.settings)
+    under_test = system_of(settings)
+    known = [] if regressions is None or kept.id else traces_in([regressions])
+    report.print_header(settings.system, budget, settings.seed, settings.defects, settings.profile)
+    corpus = Corpus()
+    if kept.id:
+        click.echo(f"goes on with {kept.id}: {kept.runs} runs are there already")
+    if known:
+        click.echo()
+        corpus = replay_corpus(known, lambda _trace: under_test)
+        if corpus.exit_code:
+            click.echo("nothing was searched: what is known comes first")
+            return write_corpus(corpus, json_file, junit_file)
+    with Progress(budget) as progress, hired(under_test, workers, cluster) as hands:
         campaign = Campaign(
             under_test,
             budget=budget,
-            seed=seed,
-            properties=properties,
+            seed=settings.seed,
+            properties=settings.properties,
+            workers=hands,
+            doublecheck=settings.doublecheck,
+            earlier=kept.searched,
+            earlier_s=kept.real_s,
             on_run=progress.ran,
+            on_batch=journal.add,
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
     trace, saved = None, report.Saved()
     if campaign.failure is not None:
-        trace = trace_of(system, defects, campaign, campaign.failure)
+        trace = trace_of(settings.system, settings.defects, campaign, campaign.failure)
         saved = _save(trace)
-    report.print_result(campaign, trace, saved)
-    written = []
-    if json_file is not None:
-        written.append(_write(json_file, report.as_json(system, campaign, trace, saved)))
-    if junit_file is not None:
-        written.append(_write(junit_file, report.as_junit(system, campaign, trace, saved).encode()))
-    return campaign.exit_code or (0 if all(written) else 2)
+    told = "\n".join(report.result_lines(campaign, trace, saved, settings.profile))
+    journal.end(campaign.exit_code, told)
+    click.echo(told)
+    if campaign.interrupted and journal.id:
+        click.echo(f"go on with it: wavetank check --resume {journal.id}")
+    written = write_results(
+        json_file,
+        report.as_json(settings.system, settings.profile, campaign, trace, saved, corpus),
+        junit_file,
+        report.as_xml(settings.system, campaign, trace, saved, corpus),
+    )
+    return campaign.exit_code or (0 if written else 2)
 
 
-def _write(file: Path, data: bytes) -> bool:
-    """Write a result, and say whether it is there: one that cannot be written must not hide what it says."""
-    try:
-        write_whole(file, data, "the result")
-    except EnvironmentFailedError as error:
-        click.echo(f"wavetank: {error}", err=True)
-        return False
-    return True
+def budget_of(settings: Settings) -> Budget:
+    """Return what a campaign with these settings may spend."""
+    return Budget(settings.runs, settings.steps, settings.max_time_s, until_flat=settings.until_flat)
 
 
-def _check_writable(file: Path | None) -> None:
-    """Find out before the search, not after it, that its result could not be written."""
-    if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
-        return
-    directory = file.resolve().parent
-    if not directory.is_dir():
-        raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
-    if not os.access(directory, os.W_OK):
-        raise EnvironmentFailedError(
-            f"{file} cannot be written: the directory {directory} is read-only. Name another one."
+def system_of(settings: Settings) -> System:
+    """Load the system of a campaign. Raises InputError, also when another wavetank has begun the campaign."""
+    if settings.version != VERSION:
+        raise InputError(
+            f"the campaign was begun by wavetank {settings.version}, and this is {VERSION}, whose seeds may mean "
+            "other runs. Use that one, or start a new campaign."
         )
+    return load_system(settings.system).with_defects(settings.defects)
+
+
+def _check_beside_resume(context: click.Context) -> None:
+    """Raise InputError for an option beside --resume that would make it another campaign."""
+    for each in context.command.params:
+        is_given = context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+        if is_given and each.name not in BESIDE_RESUME:
+            raise InputError(
+                f"--resume goes on with what the campaign began with, so {max(each.opts, key=len)} cannot be given "
+                "beside it. --workers, --cluster, --json and --junit can."
+            )
 
 
 def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:
@@ -141,8 +250,23 @@ def _save(trace: Trace) -> report.Saved:
 
 def _confirm(path: Path) -> None:
     """Replay the saved trace in a fresh process with another string hash seed: the same hash, or it is no evidence."""
-    environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": os.pathsep.join(sys.path)}
-    fresh = subprocess.run(
+    fresh = _replayed_afresh(path, HASH_SEEDS[0])
+    if fresh.returncode == 1:
+        return
+    told = fresh.stderr.strip() or fresh.stdout.strip()[-400:]
+    message = (
+        f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
+        f"exit={fresh.returncode}. {told}"
+    )
+    if fresh.returncode == DivergenceError.exit_code and DIFFERENT not in told:  # the fresh process agrees with itself
+        others = (_replayed_afresh(path, seed) for seed in HASH_SEEDS[1:])
+        message += f"\n{OF_STRINGS if any(each.stderr != fresh.stderr for each in others) else OF_THIS_PROCESS}"
+    raise DivergenceError(message)
+
+
+def _replayed_afresh(path: Path, hash_seed: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
         [sys.executable, "-m", "wavetank", "replay", str(path), "--exact"],
         env=environment,
         capture_output=True,
@@ -151,8 +275,3 @@ def _confirm(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
     )
-    if fresh.returncode != 1:
-        raise DivergenceError(
-            f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
-            f"exit={fresh.returncode}. {fresh.stderr.strip() or fresh.stdout.strip()[-400:]}"
-        )

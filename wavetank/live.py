@@ -56,7 +56,7 @@ def _warn_of_defects(saved: Trace, target: Target) -> None:
 
 
 def _warn_of_weather(plan: Plan) -> None:
-    stormy = [str(number) for number, step in enumerate(plan.steps, 1) if step.weather]
+    stormy = [str(number) for number, step in enumerate(plan.steps, 1) if step.weather or step.deviations]
     if stormy:
         click.echo(f"the weather of step {', '.join(stormy)} (order of tasks, jitter) is not repeated live")
 

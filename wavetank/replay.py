@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from simulator.campaign import first_difference
+from simulator.divergence import divergence, first_difference, kept_in, record_of
 from simulator.errors import DivergenceError, InputError
 from simulator.run import Result
 from simulator.simulated_run import simulate
 from simulator.system import System, load_system
 from simulator.trace import Trace, find_trace, load_trace
 
-__all__ = ["replay"]
+__all__ = ["load_failure", "replay"]
 
 LIVE_RUNS_DEFAULT = 5
 
@@ -37,21 +37,26 @@ expressible on the target, 3 two replays differ.
 @click.option("--exact", is_flag=True, help="Exit with 3 unless the history is exactly the saved one.")
 def replay(trace: str, target_file: Path | None, runs: int | None, exact: bool) -> int:
     """Replay the saved failure ID|FILE and say whether the promise is broken again."""
-    path = find_trace(trace)
-    saved = load_trace(path)
-    system = load_system(saved.system).with_defects(saved.defects)
+    saved, system = load_failure(trace)
     click.echo(f"{saved.id}: {saved.broken.property} on {saved.system}, {len(saved.plan.steps)} steps")
-    if saved.broken.property not in {each.name for each in system.all_properties()}:
-        raise InputError(
-            f"{saved.system} has no property {saved.broken.property!r} any more. "
-            "Replay with the version of the system that the trace was saved from."
-        )
     if target_file is not None:
         from wavetank.live import replay_live
 
         return replay_live(system, saved, target_file, runs or LIVE_RUNS_DEFAULT)
     results = [simulate(system, saved.plan, system.all_properties()) for _ in range(runs or 1)]
     return _tell(system, saved, results, exact=exact)
+
+
+def load_failure(name: str) -> tuple[Trace, System]:
+    """Return a saved failure and the system that it is of. Raises InputError for what cannot be replayed."""
+    saved = load_trace(find_trace(name))
+    system = load_system(saved.system).with_defects(saved.defects)
+    if saved.broken.property not in {each.name for each in system.all_properties()}:
+        raise InputError(
+            f"{saved.system} has no property {saved.broken.property!r} any more. "
+            "Replay with the version of the system that the trace was saved from."
+        )
+    return saved, system
 
 
 def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -> int:
@@ -61,12 +66,16 @@ def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -
         results.append(simulate(system, saved.plan, system.all_properties()))
     for other in results[1:]:
         if other.history.hash != result.history.hash:
-            raise DivergenceError(first_difference(result, other))
+            raise divergence(system, saved.plan, record_of(result.history), record_of(other.history))
     violation = result.verdicts[saved.broken.property].violation
     if same:
         click.echo(f"the same history, {len(results)} of {len(results)}: hash {saved.hash}")
     elif exact:
-        raise DivergenceError(f"the replay has hash={result.history.hash}, and the trace hash={saved.hash}.")
+        difference = first_difference(kept_in(saved), record_of(result.history))
+        assert difference is not None
+        raise DivergenceError(
+            f"the replay has hash={result.history.hash}, and the trace hash={saved.hash}.\n{difference.text}"
+        )
     else:
         click.echo(
             f"another history: hash {result.history.hash}, saved {saved.hash}. "

@@ -1,64 +1,80 @@
 """What a campaign found, for people on standard output, and for machines as JSON and JUnit XML."""
 
-import re
 from collections.abc import Iterator
-from xml.etree import ElementTree
 
 import attrs
 import click
 import msgspec
 
-from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign, Failure
+from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
+from simulator.failure import Failure
 from simulator.property import Expectation, Property
 from simulator.trace import Trace
+from simulator.variant import Variant
 from wavetank.arguments import DEFAULT_SYSTEM
+from wavetank.corpus import Corpus
+from wavetank.growth import growth, growth_lines
+from wavetank.junit import Case, as_junit
+from wavetank.profile import DEFAULT_PROFILE
 
-__all__ = ["Saved", "as_json", "as_junit", "print_header", "print_result"]
+__all__ = ["Saved", "as_json", "as_xml", "print_header", "result_lines"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
 
-PROFILE = "default"
-NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+GROWTH_RUNS_MIN = 500
+"""Below it how behaviours grew over the runs says little."""
 
 
 @attrs.frozen
 class Saved:
-    """Under which name a failure was saved, or why not; nothing of both when there was none."""
+    """Under which name a failure was saved, or why not and the command that leads to it; nothing if there was none."""
 
     name: str = ""
     why_not: str = ""
+    again: str = ""
 
 
-def print_header(system: str, budget: Budget, seed: int, defects: tuple[str, ...]) -> None:
+def print_header(
+    system: str, budget: Budget, seed: int, defects: tuple[str, ...], profile: str = DEFAULT_PROFILE
+) -> None:
     """Say what is about to be done, and with which seed: it is never lost."""
     limits = [f"{budget.runs} runs" if budget.runs else "", f"{budget.max_time_s:g} s" if budget.max_time_s else ""]
     planted = f"  defects {', '.join(defects)}" if defects else ""
     click.echo(f"system  {system}{planted}")
-    click.echo(f"profile {PROFILE}: {' or '.join(filter(None, limits))}, up to {budget.steps} steps each")
+    limits.append("until nothing new comes" if budget.until_flat else "")
+    until = " or ".join(filter(None, limits)) or "until interrupted"
+    click.echo(f"profile {profile}: {until}, up to {budget.steps} steps each")
     click.echo(f"seed    {seed}")
 
 
-def print_result(campaign: Campaign, trace: Trace | None, saved: Saved) -> None:
-    """Print every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
+def result_lines(
+    campaign: Campaign, trace: Trace | None, saved: Saved, profile: str = DEFAULT_PROFILE
+) -> Iterator[str]:
+    """Yield every property, the figures and, on a violation, its story and how to replay it, or why it is not saved."""
     statistics = campaign.statistics
-    click.echo()
+    yield ""
     for each in campaign.properties:
-        click.echo(_property_line(campaign, each))
+        yield _property_line(campaign, each)
     ratio = statistics.simulated_s / statistics.search_s if statistics.search_s else 0.0
-    click.echo(
+    yield (
         f"\n{statistics.runs} runs, {statistics.steps:,} steps, {statistics.events:,} events: "
         f"{statistics.simulated_s:,.0f} simulated s in {statistics.search_s:.1f} real s ({ratio:,.0f} to 1)"
     )
+    if campaign.budget.until_flat or statistics.runs >= GROWTH_RUNS_MIN:
+        yield from growth_lines(statistics)
     if campaign.failure is not None and trace is not None:
-        _print_failure(campaign.failure, trace, is_interrupted=campaign.interrupted)
-        _print_replay(campaign, trace, saved)
+        yield from _failure_lines(campaign.failure, trace, is_interrupted=campaign.interrupted)
+        if campaign.failure.variant is not None:
+            yield from _variant_lines(campaign.failure.variant)
+        yield from _replay_lines(campaign, trace, saved, profile)
     elif campaign.failure is None:
-        _print_doubts(campaign)
+        yield from _doubt_lines(campaign)
     if campaign.interrupted:
-        click.echo("interrupted; the figures above are those of the runs that ended")
+        yield "interrupted; the figures above are those of the runs that ended"
     elif campaign.exit_code == 0:
-        click.echo("all properties hold")
+        yield "all properties hold"
 
 
 def _property_line(campaign: Campaign, each: Property) -> str:
@@ -88,66 +104,79 @@ def _detail(campaign: Campaign, each: Property) -> str:
     return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined}{more}"
 
 
-def _print_doubts(campaign: Campaign) -> None:
+def _doubt_lines(campaign: Campaign) -> Iterator[str]:
     """Say what a campaign without a failure has not shown."""
     for each in campaign.unreached():
-        click.echo(f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults.")
+        yield f"never reached: {each.name}. Allow more runs (--runs, --max-time), or more faults."
     for each in campaign.unknown():
         missing = campaign.statistics.tallies[each.name].missing
-        click.echo(f"not judged: {each.name}, because {missing or 'no run ended'}.")
+        yield f"not judged: {each.name}, because {missing or 'no run ended'}."
     for name in campaign.never_succeeded():
         tried = campaign.statistics.outcomes[name].total()
-        click.echo(f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong.")
+        yield f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong."
 
 
-def _print_failure(failure: Failure, trace: Trace, *, is_interrupted: bool) -> None:
-    click.echo(f"\n{failure.broken.name} is violated: {failure.broken.summary}")
-    click.echo(f"evidence: {failure.violation.evidence}")
+def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> Iterator[str]:
+    yield f"\n{failure.broken.name} is violated: {failure.broken.summary}"
+    yield f"evidence: {failure.violation.evidence}"
     reduction = failure.reduction
     why = "interrupted" if is_interrupted else "time ran out"
     rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
     setting = failure.plan.setting
-    click.echo(
+    yield (
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
         f"{reduction.real_s:.1f} s{rest}. {setting.users} user(s), latency {setting.latency_s * 1000:g} ms:"
     )
     for number, line in enumerate(trace.story, 1):
-        click.echo(f"{number:3}. {line}")
+        yield f"{number:3}. {line}"
 
 
-def _print_replay(campaign: Campaign, trace: Trace, saved: Saved) -> None:
+def _variant_lines(variant: Variant) -> Iterator[str]:
+    yield f"\nthe same passes {variant.without}. Where the two part:"
+    yield f"  failing:  {variant.failing}"
+    yield f"  passing:  {variant.passing}"
+
+
+def _replay_lines(campaign: Campaign, trace: Trace, saved: Saved, profile: str) -> Iterator[str]:
     planted = "".join(f" --defect {name}" for name in trace.defects)
     if saved.why_not:
-        click.echo(f"\nNOT saved: {saved.why_not} The same search finds it again:")
-        click.echo(f"  wavetank check {trace.system}{planted}{_limits(campaign)} --seed {trace.seed}")
+        search = f"wavetank check {trace.system}{planted}{_limits(campaign, profile)} --seed {trace.seed}"
+        yield f"\nNOT saved: {saved.why_not} {'This goes on:' if saved.again else 'The same search finds it again:'}"
+        yield f"  {saved.again or search}"
         return
-    click.echo(f"\nsaved as {saved.name}, hash {trace.hash}. Replay it")
-    click.echo(f"  in simulation:  wavetank replay {saved.name}")
+    yield f"\nsaved as {saved.name}, hash {trace.hash}. Replay it"
+    yield f"  in simulation:  wavetank replay {saved.name}"
     if trace.system == DEFAULT_SYSTEM:
-        click.echo(f"  live:           wavetank staging up{planted}, then")
-        click.echo(f"                  wavetank replay {saved.name} --target target.toml")
+        yield f"  live:           wavetank staging up{planted}, then"
+        yield f"                  wavetank replay {saved.name} --target target.toml"
 
 
-def _limits(campaign: Campaign) -> str:
+def _limits(campaign: Campaign, profile: str) -> str:
     """Return the options, beside the seed, without which another search would be made."""
-    budget, options = campaign.budget, []
+    budget, options, has_own = campaign.budget, [], profile != DEFAULT_PROFILE
+    if has_own:
+        options.append(f" --profile {profile}")
     if budget.max_time_s is not None:
         options.append(f" --max-time {budget.max_time_s:g}")
-    if budget.runs not in (None, RUNS_DEFAULT) or (budget.runs and budget.max_time_s):
+    elif budget.runs is None and not budget.until_flat:
+        options.append(" --until-interrupted")
+    if budget.runs and (has_own or budget.runs != RUNS_DEFAULT or budget.max_time_s):
         options.append(f" --runs {budget.runs}")
-    if budget.steps != STEPS_DEFAULT:
+    if budget.until_flat:
+        options.append(" --until-flat")
+    if has_own or budget.steps != STEPS_DEFAULT:
         options.append(f" --steps {budget.steps}")
     if len(campaign.properties) < len(campaign.system.all_properties()):
         options += [f" --property {each.name}" for each in campaign.properties]
     return "".join(options)
 
 
-def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> bytes:
+def as_json(system: str, profile: str, campaign: Campaign, trace: Trace | None, saved: Saved, corpus: Corpus) -> bytes:
     """Return the result for machines: one JSON object."""
     statistics = campaign.statistics
     body = {
         "system": system,
-        "profile": PROFILE,
+        "profile": profile,
         "seed": campaign.seed,
         "exit_code": campaign.exit_code,
         "interrupted": campaign.interrupted,
@@ -156,6 +185,12 @@ def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) 
         "events": statistics.events,
         "simulated_s": statistics.simulated_s,
         "real_s": statistics.real_s,
+        "behaviours": {
+            "count": len(statistics.first_run),
+            "last_new_run": statistics.last_new_run,
+            "is_flat": statistics.is_flat,
+            "growth": growth(statistics),
+        },
         "properties": [
             {
                 "name": each.name,
@@ -168,6 +203,7 @@ def as_json(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) 
             for each in campaign.properties
         ],
         "failure": _failure_json(campaign, trace, saved),
+        "regressions": corpus.as_json(),
     }
     return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
 
@@ -191,41 +227,24 @@ def _failure_json(campaign: Campaign, trace: Trace | None, saved: Saved) -> obje
     }
 
 
-def as_junit(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> str:
-    """Return the result as JUnit XML: one test case per property."""
-    suite = ElementTree.Element("testsuite", name=f"wavetank {system}", time=f"{campaign.statistics.real_s:.3f}")
-    counts = {"tests": 0, "failures": 0, "errors": 0}
+def as_xml(system: str, campaign: Campaign, trace: Trace | None, saved: Saved, corpus: Corpus) -> str:
+    """Return the result as JUnit XML: one test case per trace of the corpus, and one per property."""
+    cases = (*corpus.cases(), *_cases(system, campaign, trace, saved))
+    return as_junit(system, cases, campaign.statistics.real_s)
+
+
+def _cases(system: str, campaign: Campaign, trace: Trace | None, saved: Saved) -> Iterator[Case]:
+    seed = f"seed {campaign.seed}"
     for each in campaign.properties:
-        case = ElementTree.SubElement(suite, "testcase", classname=system, name=each.name)
-        counts["tests"] += 1
-        for kind, message, text in _junit_problems(campaign, each, trace, saved):
-            problem = ElementTree.SubElement(case, kind, message=_xml(message))
-            problem.text = _xml(text)
-            counts[f"{kind}s"] += 1
-    if campaign.interrupted:
-        case = ElementTree.SubElement(suite, "testcase", classname=system, name="campaign")
-        ElementTree.SubElement(case, "error", message="interrupted")
-        counts["tests"] += 1
-        counts["errors"] += 1
-    for name, count in counts.items():
-        suite.set(name, str(count))
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _xml(text: str) -> str:
-    """Escape the characters that XML cannot hold at all, not even escaped."""
-    return NO_XML.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
-
-
-def _junit_problems(
-    campaign: Campaign, each: Property, trace: Trace | None, saved: Saved
-) -> Iterator[tuple[str, str, str]]:
-    if campaign.failure is not None:
-        if each == campaign.failure.broken and trace is not None:
+        if campaign.failure is not None and trace is not None and each == campaign.failure.broken:
             place = saved.name or f"not saved: {saved.why_not}"
-            yield "failure", trace.broken.evidence, "\n".join((*trace.story, f"seed {campaign.seed}", place))
-    elif each in campaign.unreached():
-        yield "failure", "never reached", f"seed {campaign.seed}"
-    elif each in campaign.unknown():
-        yield "error", "not judged: nothing to examine happened", f"seed {campaign.seed}"
+            story = "\n".join((*trace.story, seed, place))
+            yield Case(system, each.name, "failure", trace.broken.evidence, story)
+        elif campaign.failure is None and each in campaign.unreached():
+            yield Case(system, each.name, "failure", "never reached", seed)
+        elif campaign.failure is None and each in campaign.unknown():
+            yield Case(system, each.name, "error", "not judged: nothing to examine happened", seed)
+        else:
+            yield Case(system, each.name)
+    if campaign.interrupted:
+        yield Case(system, "campaign", "error", "interrupted")

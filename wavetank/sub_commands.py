@@ -8,9 +8,13 @@ from typing import NoReturn
 import click
 
 from simulator.errors import WavetankError
+from wavetank.campaigns import campaigns
 from wavetank.check import check
 from wavetank.command import complain
 from wavetank.defects import defects
+from wavetank.explain import explain
+from wavetank.profiles import profiles
+from wavetank.regress import regress
 from wavetank.replay import replay
 from wavetank.serve import serve
 from wavetank.serve_llm import serve_llm
@@ -21,10 +25,10 @@ __all__ = ["command", "run"]
 EPILOG = """
 \b
 Exit codes, the same for every command:
-  0    all properties hold
+  0    all properties hold, or what was asked for is done
   1    a property is violated (also if interrupted after that), or a "sometimes" was never reached
   2    could not run, or a property could not be judged in any run
-  3    divergence: two runs of one plan differ (our own nondeterminism)
+  3    divergence: two runs of one plan differ; it says where, and the likely cause
   130  interrupted
 
 \b
@@ -32,7 +36,11 @@ Examples:
   wavetank check                              the built-in chat platform
   wavetank check --defect cache-without-user  the same with a planted bug
   wavetank check my_system:system --runs 500  your own system
+  wavetank check --profile pr                 in CI: the same cases every time
+  wavetank campaigns                          long ones that are kept, also if they were killed
   wavetank replay isolation-3f9a2c01          a saved failure, in simulation
+  wavetank explain isolation-3f9a2c01         which of its steps makes it likely
+  wavetank regress                            those in regressions/: which are fixed?
 """
 
 
@@ -42,7 +50,7 @@ def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
 
 
-for sub_command in (check, replay, defects, serve, serve_llm, staging):
+for sub_command in (check, campaigns, replay, explain, regress, profiles, defects, serve, serve_llm, staging):
     command.add_command(sub_command)
 
 

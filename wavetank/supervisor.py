@@ -176,7 +176,8 @@ class Supervisor:
         elif do == "trouble":
             await self.troubles.switch(str(order["host"]), str(order["name"]), on=order["on"] is True)
         elif do == "revive":
-            await self._all_up(self.servers)
+            broken = msgspec.convert(order.get("broken", []), list[str])
+            await self._all_up([name for name in self.servers if name not in broken])
         elif do == "heal":
             await self._heal()
         elif do == "reset":

@@ -117,6 +117,11 @@ class LiveRun(Run):
             else:
                 self.strayed.append(f"step {number} made no sense")
 
+    async def revive(self, control: Control) -> None:
+        """Wait until all hosts are back, but for those that are left broken."""
+        broken: list[Value] = [fault.at[0] for fault in self._left.values() if len(fault.at) == 1]
+        await trio.to_thread.run_sync(lambda: control.order("revive", broken=broken))
+
     async def wait_quiet(self) -> None:
         """Wait until nothing is pending, or the system's time for it is up."""
         begun_s = trio.current_time()
@@ -126,16 +131,15 @@ class LiveRun(Run):
             pending = self.pending()
             calm_polls = 0 if pending else calm_polls + 1
             waited_s = trio.current_time() - begun_s
-            if pending and waited_s >= self.system.quiet_within_s:
+            if pending and waited_s >= self.system.patience_s():
                 self.record_pending(pending, waited_s)
                 break
             await trio.sleep(QUIET_POLL_S)
-        self.history.record(Kind.MARK, "", "quiet")
 
     async def inspect(self) -> None:
         """Record what the stores hold. Raises EnvironmentFailedError when they cannot be read."""
         try:
-            with trio.fail_after(self.system.quiet_within_s):
+            with trio.fail_after(self.system.patience_s()):
                 await self.system.inspect(Observer(lambda name, data: self.observe(OBSERVER, name, data)))
         except Exception as error:
             raise EnvironmentFailedError(f"the target's stores could not be inspected: {describe(error)}") from error
@@ -190,9 +194,14 @@ async def _run(
             run = LiveRun(system, plan, nemesis, logs, nursery)
             nursery.start_soon(run.follow_logs)
             await run.play(plan, anchors)
+            if run.heal_core():
+                await run.revive(control)
+                await run.wait_quiet()
+                run.record_excused()
             run.heal()
-            await trio.to_thread.run_sync(lambda: control.order("revive"))  # returns when all hosts are back
+            await run.revive(control)
             await run.wait_quiet()
+            run.history.record(Kind.MARK, "", "quiet")
             await run.inspect()
             run.history.record(Kind.MARK, "", "end")
         finally:

@@ -24,18 +24,29 @@ class Chance:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._bytes = derived_random(seed, "urandom").randbytes
+        self.drawn = 0  # bytes
+        self.random = 0
 
     def install(self) -> None:
         """Change the process-wide sources."""
         self._state = random.getstate()
         self._urandom = os.urandom
         random.seed(derived_random(self._seed, "random").getrandbits(64))
-        self._replace(self._bytes)
+        self._replace(self._draw)
+
+    def look(self) -> None:
+        """Note the state of the process's generator. It costs too much to do it at every event."""
+        _version, words, _gauss = random.getstate()
+        self.random = words[0] * 1024 + words[-1]  # the rest follows: this is where in its sequence, and in which
 
     def remove(self) -> None:
         """Give back the process-wide sources, in the state in which they were."""
         self._replace(self._urandom)
         random.setstate(self._state)
+
+    def _draw(self, count: int) -> bytes:
+        self.drawn += count
+        return self._bytes(count)
 
     def _replace(self, source: Any) -> None:
         os.urandom = source

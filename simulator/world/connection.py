@@ -100,7 +100,7 @@ class End:
             self.lost = True
             self._network.send_again(self)
             return
-        arrives_s = self._clock.now_s + self._network.delay_s(self.link)
+        arrives_s = self._clock.now_s + self._network.delay_s(self.link, item)
         self.arrives_s = max(arrives_s, self.arrives_s)
         self.under_way.append(item)
         self._clock.call_at(self.arrives_s, self._due)

@@ -2,9 +2,14 @@
 
 import trio
 
-from simulator.world.seams import TaskPath
+__all__ = ["TaskNames", "TaskPath", "task_name"]
 
-__all__ = ["TaskNames"]
+TaskPath = tuple[str | int, ...]
+
+
+def task_name(path: TaskPath) -> str:
+    """Return a path as text: the host, and the indices below it."""
+    return f"{path[0]} {'.'.join(map(str, path[1:]))}"
 
 
 class TaskNames(trio.abc.Instrument):

@@ -110,12 +110,12 @@ class Network:
                 link.blocked = self._frozen[source] + self._frozen[destination]
         return link
 
-    def delay_s(self, link: Link) -> float:
-        """Return how long a message that is sent now takes over the link."""
-        nominal = link.latency_s
-        if not self._weather.calm and link.source != link.destination:
-            nominal += self._weather.jitter_s(nominal)
-        return nominal + link.extra_latency_s
+    def delay_s(self, link: Link, item: bytes | Mark | None = None) -> float:
+        """Return how long a message that is sent now takes over the link; None is what opens a connection."""
+        late_s = 0.0
+        if link.source != link.destination:
+            late_s = self._weather.late_s(link.source, link.destination, link.latency_s, item)
+        return link.latency_s + late_s + link.extra_latency_s
 
     def block(self, link: Link) -> None:
         """Keep back everything on the link: a partition, a hold, or one side of a frozen host."""

@@ -17,71 +17,80 @@ from trio import _threads as trio_threads  # these two are the private imports o
 from trio._core import _run as trio_run
 
 from simulator.world.clock import VirtualClock
+from simulator.world.names import TaskPath
 from simulator.world.weather import Weather
 
-__all__ = ["RunQueue", "Seams", "TaskPath"]
+__all__ = ["RunQueue", "Seams"]
 
-TaskPath = tuple[str | int, ...]
 T = TypeVar("T")
 
 
 class RunQueue(deque[trio.lowlevel.Task]):
     """Trio's queue of runnable tasks, in an order of ours.
 
-    In calm weather Trio gets the whole batch, ordered by task path. In any other it gets one task that the weather
-    picked, and after its step the next one, so that any task can fall behind by any distance; a shuffled batch cannot
-    do that, since each runnable task runs once per batch. Tasks that became runnable together are ordered by path
-    first, because Trio wakes the tasks of a cancelled scope in the order of a set.
+    In calm weather Trio gets the whole batch, ordered by task path: a round. In any other it gets one task that the
+    weather picked, and after its step the next one, so that any task can fall behind by any distance; a shuffled
+    batch cannot do that, since each runnable task runs once per batch. Tasks that became runnable together are ordered
+    by path first, because Trio wakes the tasks of a cancelled scope in the order of a set.
     """
 
     def __init__(self, weather: Weather, paths: Mapping[trio.lowlevel.Task, TaskPath]) -> None:
-        super().__init__()
+        super().__init__()  # holds those that became runnable since the last pick, in any order
         self.steps = 0  # how many tasks were given to Trio
         self._weather = weather
         self._path = paths.__getitem__
-        self._ordered = 0  # how many of the leftmost tasks already were in order at the last pick
+        self._ready: list[trio.lowlevel.Task] = []  # in order
+        self._in_round = 0  # how many of them, from the first, have not run since the others became runnable
         self._picked = False
         self.feeder = Feeder(self)
 
+    def __len__(self) -> int:
+        return super().__len__() + len(self._ready)
+
     @property
-    def stormy(self) -> bool:
+    def picks_singly(self) -> bool:
         """Whether tasks are picked one at a time."""
-        return not self._weather.calm
+        return self._weather.picks_singly
 
     def pick(self) -> trio.lowlevel.Task:
         """Remove and return one task, chosen by the weather among all that are runnable."""
         self.steps += 1
-        count = len(self)
-        if count == 1:
-            self._ordered = 0
-            return self.pop()
-        arrived = count - self._ordered
-        if arrived > 1:
-            self.extend(sorted((self.pop() for _ in range(arrived)), key=self._path))
-        index = self._weather.pick(count)
-        task = self[index]
-        del self[index]
-        self._ordered = count - 1
-        return task
+        ready = self._ready
+        self._take_arrived()
+        if not self._in_round:
+            self._in_round = len(ready)
+            ready.sort(key=self._path)
+        index = self._weather.pick(ready, self._in_round)
+        self._in_round -= index < self._in_round
+        return ready.pop(index)
+
+    def _take_arrived(self) -> None:
+        arrived = list(super().__iter__())
+        if len(arrived) > 1:
+            arrived.sort(key=self._path)
+        self._ready += arrived
+        super().clear()
 
     def __iter__(self) -> Iterator[trio.lowlevel.Task]:
         """Yield Trio's next batch; Trio runs a batch from its end."""
-        count = len(self)
-        if not self._weather.calm and count:
+        if self._weather.picks_singly and len(self):
             self._picked = True
             self.feeder.start()
             return iter((self.pick(),))
         self.feeder.stop()
-        self.steps += count
-        return iter(sorted(super().__iter__(), key=self._path, reverse=True)) if count > 1 else super().__iter__()
+        self._take_arrived()
+        if len(self._ready) > 1:
+            self._ready.sort(key=self._path, reverse=True)
+        self.steps += len(self._ready)
+        return iter(self._ready)
 
     def clear(self) -> None:
         """Forget what the last batch took."""
         if self._picked:
             self._picked = False
         else:
-            super().clear()
-            self._ordered = 0
+            self._ready.clear()
+            self._in_round = 0
 
 
 class Feeder(trio.abc.Instrument):
@@ -120,7 +129,7 @@ class Feeder(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         queue = self._queue
-        if queue and self._left and queue.stormy:
+        if queue and self._left and queue.picks_singly:
             self._left -= 1
             self._batch.append(queue.pick())
 

@@ -15,6 +15,7 @@ import trio.socket
 
 from simulator.errors import SystemFailedError
 from simulator.fault import Trouble
+from simulator.history import Unseen
 from simulator.interrupts import is_ours
 from simulator.world.chance import Chance, WallClock
 from simulator.world.clock import VirtualClock
@@ -66,7 +67,8 @@ class World:
     def __init__(self, *, seed: int = 0, latency_s: float = 0.001) -> None:
         if _alive:
             raise SystemFailedError("a world is still open in this process. Close it before opening another.")
-        self.weather = Weather()
+        self._names = TaskNames()
+        self.weather = Weather(self._names.paths)
         self._wall = WallClock()
         self.clock = VirtualClock(self._wall.move)
         self.network = Network(self.clock, self.weather, latency_s)
@@ -74,7 +76,6 @@ class World:
         self.failures: list[tuple[str, str]] = []
         self.on_failure: Callable[[str, str], None] = lambda host, error: self.failures.append((host, error))
         self._chance = Chance(seed)
-        self._names = TaskNames()
         self._queue = RunQueue(self.weather, self._names.paths)
         self._seams = Seams(self._queue)
         self._ticks: deque[Callable[[], object]] = deque()
@@ -264,6 +265,10 @@ class World:
 
     # Looking in
 
+    def unseen(self) -> Unseen:
+        """Return what has decided the run so far."""
+        return Unseen(self.now_s, self.weather.digest, self._queue.steps, self._chance.drawn, self._chance.random)
+
     def waiting(self) -> list[str]:
         """Describe each task that is still there: its host, its name and the line it waits at."""
         return self._describe_tasks(dead_too=False)
@@ -417,6 +422,7 @@ class World:
                     raise KeyboardInterrupt
         finally:
             self._pumping = False
+            self._chance.look()
         if clock.error is not None:
             error, clock.error = clock.error, None
             raise error

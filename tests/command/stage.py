@@ -1,7 +1,9 @@
 """Runs the command as its users do: in a process of its own, in a directory of its own."""
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -9,10 +11,13 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import msgspec
+
 from wavetank.command import main
 
 ROOT = Path(__file__).parents[2]
 SMALL = "tests.simulator.small"
+UNSTEADY = "tests.simulator.unsteady"
 BANK = "tests.reader.my_system:system"
 
 
@@ -71,3 +76,12 @@ def normalised(text: str) -> str:
 def listing(directory: Path) -> list[str]:
     """Everything in a directory and below."""
     return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+
+
+def edited(path: Path, changes: dict[str, object]) -> None:
+    """Change what a saved trace says, as an older or another wavetank would have written it."""
+    body = json.loads(path.read_bytes()) | changes
+    body.pop("checksum")
+    encoded = msgspec.json.encode(body, order="deterministic")
+    body["checksum"] = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    path.write_text(json.dumps(body))

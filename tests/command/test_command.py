@@ -13,7 +13,19 @@ from models.defects import DEFECTS
 from tests.command.stage import ROOT, SMALL, called, environment, listing, refused, wavetank
 from wavetank.sub_commands import command
 
-COMMANDS = [(), ("check",), ("replay",), ("defects",), ("serve",), ("serve-llm",), ("staging",)]
+COMMANDS = [
+    (),
+    ("check",),
+    ("campaigns",),
+    ("replay",),
+    ("explain",),
+    ("regress",),
+    ("profiles",),
+    ("defects",),
+    ("serve",),
+    ("serve-llm",),
+    ("staging",),
+]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: " ".join(each) or "wavetank")

@@ -1,15 +1,13 @@
 """`wavetank replay`: the same failure again, or a sentence that says why not."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from simulator.trace import load_trace
-from tests.command.stage import BANK, SMALL, called, listing, refused, wavetank
+from tests.command.stage import BANK, SMALL, called, edited, listing, refused, wavetank
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +60,6 @@ def test_a_trace_is_named_as_it_comes_to_hand(saved: Path, tmp_path: Path, name:
     assert "the same history, 3 of 3" in out
 
 
-def edited(path: Path, changes: dict[str, object]) -> None:
-    body = json.loads(path.read_bytes()) | changes
-    body.pop("checksum")
-    encoded = msgspec.json.encode(body, order="deterministic")
-    body["checksum"] = hashlib.blake2b(encoded, digest_size=16).hexdigest()
-    path.write_text(json.dumps(body))
-
-
 def test_a_failure_that_is_mended_is_gone(directory: Path) -> None:
     """Exit code 0; and with --exact another history is a divergence."""
     path = trace_in(directory)
@@ -83,6 +73,7 @@ def test_a_failure_that_is_mended_is_gone(directory: Path) -> None:
     code, _, err = called(directory, "replay", "no-deposit", "--exact")
     assert code == 3
     assert err.startswith("wavetank: the replay has hash=")
+    assert "\nFirst differing event: index=" in err
 
 
 @pytest.mark.parametrize(

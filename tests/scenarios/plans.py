@@ -69,6 +69,16 @@ TEAM = Plan(
     ),
 )
 
+RECOVERY = Plan(
+    Setting(users=1, left_broken=("clickhouse",)),
+    (
+        connect(),
+        Step(Strike(Fault("crash", ("clickhouse",), 5.0))),
+        Step(Strike(Fault("crash", ("agents",), 60.0)), 0.1),
+        ask(after_s=1.0),
+    ),
+)
+
 
 def check_outage(history: History) -> None:
     """ClickHouse fails, the breaker opens, the fallback works; it returns, the breaker closes, all is normal."""
@@ -148,6 +158,24 @@ def check_team(history: History) -> None:
     (reply,) = frames(history, "reply")
     assert reply.data["status"] == "done"
     assert reply.data["text"] == results["report"]
+
+
+def check_recovery(history: History) -> None:
+    """All but ClickHouse is healed: what was asked is answered without it, and only the analytics wait for it."""
+    core_s, heal_s = history.marked_at("heal_core"), history.marked_at("heal")
+    assert core_s is not None
+    assert heal_s is not None
+    ended_s = {event.host: event.at_s for event in history.faults() if event.data["phase"] == "end"}
+    assert core_s <= ended_s["agents"] < ended_s["clickhouse"]
+    assert heal_s <= ended_s["clickhouse"]
+    (reply,) = frames(history, "reply")
+    assert core_s < reply.at_s < heal_s
+    waiting = "the analytics of alice-1 are not written yet (analytics_buffered)"
+    why = "it needs agents, and so clickhouse, and the fault 'crash' at clickhouse is not over"
+    assert (waiting, why) in [(event.data["what"], event.data["why"]) for event in history.observed("excused")]
+    assert [(event.data["path"], event.at_s > heal_s) for event in history.observed("analytics_written")] == [
+        ("drain", True)
+    ]
 
 
 def frames(history: History, kind: str) -> Sequence[Event]:

@@ -4,7 +4,18 @@ from models.system import system
 from simulator.history import History
 from simulator.plan import Plan
 from simulator.simulated_run import simulate
-from tests.scenarios.plans import CROWD, OUTAGE, STORM, TEAM, check_crowd, check_outage, check_storm, check_team
+from tests.scenarios.plans import (
+    CROWD,
+    OUTAGE,
+    RECOVERY,
+    STORM,
+    TEAM,
+    check_crowd,
+    check_outage,
+    check_recovery,
+    check_storm,
+    check_team,
+)
 
 
 def played(plan: Plan) -> History:
@@ -31,3 +42,8 @@ def test_a_gateway_dies_and_its_users_storm_the_other_and_miss_nothing() -> None
 def test_a_workflow_resolves_its_dependencies_and_its_results_are_exact() -> None:
     """Agents wait for those they need, carry the user's context, tell of their work, and compute what they should."""
     check_team(played(TEAM))
+
+
+def test_agents_that_come_back_answer_what_is_open_while_clickhouse_is_left_broken() -> None:
+    """Who waited for it would be helped when everything is healed, and nobody would know."""
+    check_recovery(played(RECOVERY))

@@ -55,6 +55,23 @@ class Counting(Quiet):
         return f"{len(large)} large numbers" if len(large) > 2 else None
 
 
+class Armed(Quiet):
+    """Breaks its promise when something is done after the one code of a million, which is hardly ever drawn."""
+
+    CODE = 777_777
+
+    @operation(code=st.integers(0, 999_999))
+    async def arm(self, user: User, code: int) -> int:
+        return code
+
+    @always
+    def harmless(self, history: Reading) -> str | None:
+        """Nothing is done once the code was given."""
+        done = history.operations("arm", "act")
+        armed = next((place for place, each in enumerate(done) if each.arguments.get("code") == self.CODE), len(done))
+        return f"{done[armed + 1].name} after the code" if done[armed + 1 :] else None
+
+
 class Wordy(Quiet):
     """Draws from strategies for which Hypothesis keeps tables on disk."""
 
@@ -182,6 +199,7 @@ class Twins(Quiet):
 
 quiet = Quiet()
 counting = Counting()
+armed = Armed()
 wordy = Wordy()
 unreached = Unreached()
 drifting = Drifting()

@@ -8,7 +8,7 @@ import pytest
 from simulator.arguments import simplify_arguments
 from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
-from simulator.reducer import Reducer
+from simulator.reducer import Reducer, one_by_one
 from tests.simulator.small import counting
 
 PLAN = Plan(
@@ -68,7 +68,7 @@ def test_the_budget_may_end_within_it(replays: int) -> None:
             reducer._deadline_s = 0.0
         return len(numbers(plan)) == 2 and "word" in str(plan) and numbers(plan)[0] != 0
 
-    reducer = Reducer(fails, budget_s=60.0, simplify=functools.partial(simplify_arguments, counting))
+    reducer = Reducer(one_by_one(fails), budget_s=60.0, simplify=functools.partial(simplify_arguments, counting))
     reduction = reducer.reduce(PLAN)
     assert len(numbers(reduction.plan)) == 2
     assert not reduction.complete

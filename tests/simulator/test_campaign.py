@@ -24,11 +24,12 @@ from simulator import (
     machine_for,
     operation,
 )
-from simulator.campaign import Budget, Campaign, Statistics
+from simulator.campaign import Budget, Campaign
 from simulator.machine import machine_class
 from simulator.plan import Do, Plan
 from simulator.run import Result
 from simulator.simulated_run import simulate
+from simulator.statistics import Statistics
 from tests.reader.my_system import system as bank
 from tests.simulator.small import Quiet, counting, drifting, outcomes, quiet, unreached
 
@@ -189,8 +190,8 @@ def test_an_interrupt_with_the_discovery_itself_keeps_the_failure() -> None:
 
 def test_a_run_that_cannot_be_repeated_is_a_divergence() -> None:
     """No evidence at all: the first event that differs is named."""
-    drifting.seen.clear()
-    with pytest.raises(DivergenceError, match=r"index=\d+, once observe seen on user:\w+ .*'count'.*then observe seen"):
+    told = r"index=\d+\n  once  observe seen on user:\w+ .* with count=\d+\n  then  observe seen on user:"
+    with pytest.raises(DivergenceError, match=told):
         campaign(drifting).run()
     assert DivergenceError.exit_code == 3
 

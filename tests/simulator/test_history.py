@@ -5,16 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from simulator import History, InputError, Kind, Reading
-from simulator.history import Value
+from simulator.history import Unseen, Value
+from simulator.plan import Step, Wait
 
 
 class Scene:
-    """A history whose time and choices the test sets."""
+    """A history whose time, and what is unseen in it, the test sets."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.choices = 0
-        self.history = History(lambda: self.now_s, lambda: self.choices)
+        self.unseen = Unseen()
+        self.history = History(lambda: self.now_s, lambda: self.unseen)
 
 
 def recorded(change: Callable[[Scene], object] = lambda _scene: None) -> str:
@@ -35,13 +36,18 @@ def test_equal_histories_have_equal_hashes() -> None:
     "change",
     [
         lambda scene: setattr(scene, "now_s", 0.000001),
-        lambda scene: setattr(scene, "choices", 1),
+        lambda scene: setattr(scene, "unseen", Unseen(now_s=1e-9)),
+        lambda scene: setattr(scene, "unseen", Unseen(choices=1)),
+        lambda scene: setattr(scene, "unseen", Unseen(turns=1)),
+        lambda scene: setattr(scene, "unseen", Unseen(drawn=1)),
+        lambda scene: setattr(scene, "unseen", Unseen(random=1)),
+        lambda scene: scene.history.begin_step(Step(Wait())),
         lambda scene: scene.history.record(Kind.MARK, "", "heal"),
         lambda scene: scene.history.record(Kind.OBSERVE, "a", "seen", {"x": 1}),
     ],
-    ids=["time", "choice", "mark", "observation"],
+    ids=["time", "exact time", "choice", "turn", "drawn", "random", "step", "mark", "observation"],
 )
-def test_the_hash_covers_events_times_and_choices(change: Callable[[Scene], object]) -> None:
+def test_the_hash_covers_what_was_done_and_what_decided_it(change: Callable[[Scene], object]) -> None:
     """A difference that the hash missed would be a divergence that nobody sees."""
     assert recorded(change) != recorded()
 

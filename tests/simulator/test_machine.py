@@ -1,27 +1,33 @@
 """What is drawn: how many steps, and which faults at which places."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from simulator import Host, System, Trouble
-from simulator.campaign import Budget, Campaign
+from simulator.deviation import Delay, Hold
+from simulator.generation import draw_runs
 from simulator.machine import FAULTS_PER_RUN_MAX, machine_class
-from simulator.plan import Plan, Strike
+from simulator.plan import Do, Plan, Setting, Step, Strike
 from simulator.run import Result
+from simulator.simulated_run import simulate
+from tests.simulator.racing import system as racing
 from tests.simulator.small import Quiet, quiet
 
 
 class Plans:
     """All plans that a campaign runs, without stopping at a failure."""
 
-    def __init__(self, system: System, *, runs: int = 150, steps: int = 20) -> None:
+    def __init__(
+        self, system: System, *, runs: int = 150, steps: int = 20, prefixes: Sequence[Plan | None] = (None,)
+    ) -> None:
         self.plans: list[Plan] = []
-        campaign = Campaign(system, budget=Budget(runs=runs, steps=steps), seed=3)
-        campaign._search_once(machine_class(system, (), self._keep), runs, 0)
+        self.hashes: list[str] = []
+        draw_runs(machine_class(system, (), self._keep, prefixes=prefixes), runs=runs, steps=steps, seed=3, number=0)
 
-    def _keep(self, plan: Plan, _result: Result) -> None:
+    def _keep(self, plan: Plan, result: Result) -> None:
         self.plans.append(plan)
+        self.hashes.append(result.history.hash)
 
     def pairs(self) -> list[set[tuple[str, tuple[str, ...]]]]:
         """Per run, which kinds struck which places."""
@@ -69,6 +75,19 @@ def test_a_run_has_few_kinds_of_faults_and_a_campaign_has_all() -> None:
     assert not {("terminate", ("llm",)), ("partition", ("llm", "front")), ("t0", ("front",))} & kinds
 
 
+def test_a_host_that_the_faults_strike_is_left_broken_now_and_then() -> None:
+    """Mostly everything is healed at once, as most is learnt by that; of a system of one host nothing would be."""
+
+    def left_of(system: System, runs: int) -> Counter[tuple[str, ...]]:
+        return Counter(plan.setting.left_broken for plan in Plans(system, runs=runs).plans)
+
+    both = left_of(Busy(), 200)
+    assert set(both) == {(), ("front",), ("llm",)}
+    assert 20 < 200 - both[()] < 100
+    assert set(left_of(type("Troubled", (Busy,), {"fault_kinds": ("t0", "t1")})(), 50)) == {(), ("llm",)}
+    assert set(left_of(type("Alone", (Quiet,), {"fault_kinds": None})(), 50)) == {()}
+
+
 def test_the_hosts_are_listed_once_per_run() -> None:
     """Making services costs; a machine asks for what is possible once."""
 
@@ -81,3 +100,54 @@ def test_the_hosts_are_listed_once_per_run() -> None:
 
     Plans(Listed(), runs=20)
     assert Listed.count < 20 + 5
+
+
+ACT = Do("act", 1)
+PREFIX = Plan(
+    Setting(users=2, latency_s=0.003, seed=11),
+    (
+        Step(ACT, after_s=0.7, weather=23),
+        Step(ACT, deviations=(Hold("user:bob", "server", 2, 0.5), Delay("server:0.0", 2, "server:0.1", 3))),
+    ),
+)
+"""Its latency and its pause are none that are drawn."""
+
+
+def test_a_run_begins_with_the_prefix_as_it_is() -> None:
+    """In its setting and its weather; the steps that are drawn come after it, and are as many as ever."""
+    drawn = Plans(racing, runs=8, steps=3, prefixes=[PREFIX])
+    assert {plan.setting for plan in drawn.plans} == {PREFIX.setting}
+    assert [plan.steps[:2] for plan in drawn.plans] == [PREFIX.steps] * 8
+    assert {len(plan.steps) for plan in drawn.plans} == {5}
+    assert len({str(plan.steps[2:]) for plan in drawn.plans}) == 8
+
+
+def test_a_run_with_a_prefix_is_repeated_by_its_plan_alone() -> None:
+    """To the same hash: nothing is done but what the plan says."""
+    drawn = Plans(racing, runs=4, steps=2, prefixes=[PREFIX])
+    assert [simulate(racing, plan, ()).history.hash for plan in drawn.plans] == drawn.hashes
+
+
+def test_which_prefix_a_run_begins_with_is_drawn() -> None:
+    """Or none, and then its setting is drawn too. A list that has grown is drawn from as it is by then."""
+    prefixes: list[Plan | None] = [None]
+
+    class Growing(Plans):
+        def _keep(self, plan: Plan, result: Result) -> None:
+            super()._keep(plan, result)
+            if len(self.plans) == 10:
+                prefixes[:] = [None, PREFIX, Plan(Setting(seed=12), ())]
+
+    plans = Growing(racing, runs=60, steps=1, prefixes=prefixes).plans
+    assert {len(plan.steps) for plan in plans[:10]} == {1}
+    begun = Counter((plan.setting, len(plan.steps)) for plan in plans[10:])
+    assert begun[PREFIX.setting, 3] >= 8
+    assert begun[Setting(seed=12), 1] >= 8
+    assert len(begun) > 8, "the others are in settings of their own"
+
+
+def test_faults_strike_the_users_of_the_prefix() -> None:
+    """Users that are not there have no links."""
+    plans = Plans(Busy(), runs=40, steps=10, prefixes=[Plan(Setting(users=3), ())])
+    struck = {end for pairs in plans.pairs() for _, at in pairs for end in at if end.startswith("user:")}
+    assert struck == {"user:alice", "user:bob", "user:carol"}

@@ -5,18 +5,20 @@ from collections.abc import Callable
 
 import attrs
 import hypothesis
+import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from simulator.deviation import Delay, Hold
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
-from simulator.reducer import Reducer, Reduction
+from simulator.reducer import Reducer, Reduction, one_by_one
 
 PLENTY_S = 60.0
 
 
 def reduce(plan: Plan, fails: Callable[[Plan], bool], budget_s: float = PLENTY_S) -> Reduction:
-    return Reducer(fails, budget_s=budget_s).reduce(plan)
+    return Reducer(one_by_one(fails), budget_s=budget_s).reduce(plan)
 
 
 def do(name: str, user: int = 0, after_s: float = 0.2, weather: int = 9) -> Step:
@@ -183,7 +185,9 @@ def test_progress_is_told_of_each_smaller_plan() -> None:
             raise KeyboardInterrupt
         return True
 
-    reducer = Reducer(interrupted, budget_s=PLENTY_S, on_progress=lambda plan, _replays: told.append(len(plan.steps)))
+    reducer = Reducer(
+        one_by_one(interrupted), budget_s=PLENTY_S, on_progress=lambda plan, _replays: told.append(len(plan.steps))
+    )
     with pytest.raises(KeyboardInterrupt):
         reducer.reduce(Plan(STORM, NOISE))
     assert told[-1] == len(reducer.best.steps)
@@ -248,3 +252,141 @@ def test_a_pause_is_not_shortened_to_a_matter_of_milliseconds() -> None:
 
     shrunk = reduce(plan, fails).plan
     assert shrunk.steps[0].after_s == 0.2, "0.05 would do at this latency, and not at five times of it"
+
+
+HOLDS = tuple(Hold("a", "b", nth, 0.0123) for nth in range(1, 200))
+DELAYS = tuple(Delay("a 0.1", nth, "a 0.2", nth) for nth in range(1, 200))
+
+
+def spelled(plan: Plan) -> Plan:
+    """As if every storm were two hundred late messages and two hundred waits."""
+    steps = (
+        msgspec.structs.replace(step, weather=0, deviations=HOLDS + DELAYS) if step.weather else step
+        for step in plan.steps
+    )
+    return Plan(plan.setting, tuple(steps))
+
+
+def reduce_spelled(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    return Reducer(one_by_one(fails), budget_s=PLENTY_S, spell_out=spelled).reduce(plan).plan
+
+
+def whatever_time(deviation: Hold | Delay) -> Hold | Delay:
+    return msgspec.structs.replace(deviation, for_s=0.0) if isinstance(deviation, Hold) else deviation
+
+
+def deviations(plan: Plan) -> set[Hold | Delay]:
+    return {whatever_time(each) for step in plan.steps for each in step.deviations}
+
+
+@pytest.mark.parametrize("needed", [{HOLDS[7]}, {DELAYS[150]}, {HOLDS[0], DELAYS[3]}, {DELAYS[20], DELAYS[160]}])
+def test_a_storm_becomes_the_deviations_that_matter(needed: set[Hold | Delay]) -> None:
+    """One of four hundred is the cause, and the reader wants to know which."""
+    exact = set(map(whatever_time, needed))
+
+    def fails(plan: Plan) -> bool:
+        return "a" in names(plan) and (any(step.weather for step in plan.steps) or exact <= deviations(plan))
+
+    reduced = reduce_spelled(Plan(STORM, (*NOISE, do("a"))), fails)
+    assert names(reduced) == ["a"]
+    assert deviations(reduced) == exact
+    held_s = {each.for_s for step in reduced.steps for each in step.deviations if isinstance(each, Hold)}
+    assert held_s <= {0.001, 0.02}
+
+
+def test_a_storm_of_which_too_much_matters_keeps_its_number() -> None:
+    """Hundreds of deviations are no story."""
+
+    def fails(plan: Plan) -> bool:
+        return any(step.weather for step in plan.steps) or len(deviations(plan)) > 20
+
+    reduced = reduce_spelled(Plan(STORM, (do("a"),)), fails)
+    assert [(step.weather, step.deviations) for step in reduced.steps] == [(9, ())]
+
+
+def test_a_late_message_is_preferred_to_a_delayed_task() -> None:
+    """A proxy can hold a message of a real service; nobody can hold one of its tasks."""
+
+    def fails(plan: Plan) -> bool:
+        return any(step.weather for step in plan.steps) or bool(deviations(plan))
+
+    (step,) = reduce_spelled(Plan(STORM, (do("a"),)), fails).steps
+    assert [type(each) for each in step.deviations] == [Hold]
+
+
+def test_two_delays_of_which_one_leads_to_the_other_become_one() -> None:
+    """The task between them only passed the time."""
+    through = (Delay("a 0.1", 5, "a 0.2", 6), Delay("a 0.2", 6, "a 0.3", 2))
+    at_once = Delay("a 0.1", 5, "a 0.3", 2)
+    plan = Plan(Setting(), (Step(Do("a", 0), 0.0, 0, through),))
+
+    def fails(plan: Plan) -> bool:
+        return set(through) <= deviations(plan) or at_once in deviations(plan)
+
+    assert deviations(reduce_spelled(plan, fails)) == {at_once}
+
+
+def test_a_storm_in_which_few_steps_fail_beats_many_steps_in_calm_weather() -> None:
+    """What fails in calm weather only with ten steps may need but one in a storm: both ways are tried."""
+
+    def fails(plan: Plan) -> bool:
+        of_storm = any(each == HOLDS[3] for step in plan.steps for each in step.deviations)
+        is_stormy = any(step.weather for step in plan.steps) or of_storm
+        return names(plan).count("cause") >= (1 if is_stormy else 10)
+
+    reduced = reduce_spelled(Plan(STORM, (*NOISE, *(do("cause") for _ in range(10)))), fails)
+    assert names(reduced) == ["cause"]
+    assert len(deviations(reduced)) == 1
+
+
+def test_a_pause_is_told_rather_than_a_late_message() -> None:
+    """Whoever reads a plan can wait; to hold a message takes a proxy."""
+
+    def fails(plan: Plan) -> bool:
+        late_s = sum(each.for_s for step in plan.steps for each in step.deviations if isinstance(each, Hold))
+        return in_order(plan, "a", "b") and (
+            any(step.weather for step in plan.steps) or plan.steps[0].after_s + late_s >= 0.15
+        )
+
+    (first, second) = reduce_spelled(Plan(Setting(), (do("a", after_s=0.2), do("b", after_s=0.0))), fails).steps
+    assert (first.deviations, second.deviations) == ((), ())
+    assert first.after_s >= 0.15
+
+
+def test_a_trouble_of_a_service_is_replaced_by_a_crash_where_that_will_do() -> None:
+    """Everybody knows what a crash is."""
+    odd = Step(Strike(Fault("answers backwards", ("llm",), 6.0)), 0.2)
+    assert [each.kind for each in faults(reduce(Plan(STORM, (odd,)), lambda plan: bool(faults(plan))).plan)] == [
+        "crash"
+    ]
+    own = reduce(Plan(STORM, (odd,)), lambda plan: any(each.kind == "answers backwards" for each in faults(plan)))
+    assert [each.kind for each in faults(own.plan)] == ["answers backwards"]
+    link = Step(Strike(Fault("answers backwards", ("a", "llm"), 6.0)), 0.2)
+    assert faults(reduce(Plan(STORM, (link,)), lambda plan: bool(faults(plan))).plan)[0].kind == "answers backwards"
+
+
+def test_the_simplest_data_are_tried_before_the_steps() -> None:
+    """Small data are quick to replay."""
+
+    def simplest(plan: Plan) -> Plan:
+        steps = (
+            msgspec.structs.replace(step, action=msgspec.structs.replace(step.action, arguments={"size": 0}))
+            for step in plan.steps
+            if isinstance(step.action, Do)
+        )
+        return Plan(plan.setting, tuple(steps))
+
+    def sizes(plan: Plan) -> list[tuple[str, object]]:
+        actions = [step.action for step in plan.steps if isinstance(step.action, Do)]
+        return [(each.operation, each.arguments["size"]) for each in actions]
+
+    asked: list[Plan] = []
+
+    def fails(plan: Plan) -> bool:
+        asked.append(plan)
+        return in_order(plan, "a", "b") and ("b", 9) in sizes(plan)
+
+    plan = Plan(Setting(), tuple(Step(Do(name, 0, {"size": 9})) for name in "axb"))
+    reduced = Reducer(one_by_one(fails), budget_s=PLENTY_S, simplest=simplest).reduce(plan).plan
+    assert sizes(reduced) == [("a", 0), ("b", 9)]
+    assert asked[0] == simplest(plan)

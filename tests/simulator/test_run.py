@@ -64,7 +64,8 @@ def test_an_operation_that_never_returns_is_pending() -> None:
     result = run(outcomes, Do("stuck", 0))
     assert result.violated == ["finishes"]
     assert re.match(
-        r"1 operation\(s\) did not return, 6\d.* s after everything was healed", evidence(result, "finishes")
+        r"stuck of alice did not return, 6\d.* s after everything was healed; it had 60 s$",
+        evidence(result, "finishes"),
     )
     assert result.history.operations()[0].completed is None
 

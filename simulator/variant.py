@@ -1,0 +1,75 @@
+"""The nearest passing variant of a failing plan: the same but for one thing, and the moment at which the two part."""
+
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+
+import attrs
+import msgspec
+
+from simulator.candidates import calmer, with_step, without_steps
+from simulator.history import Event, History, Kind
+from simulator.plan import Plan, Strike
+from simulator.run import Result
+from simulator.story import tell_deviation
+
+__all__ = ["Variant", "nearest_passing"]
+
+_TOLD = (Kind.OBSERVE, Kind.OK, Kind.FAIL, Kind.INFO)
+_SHOWN_MAX = 110
+
+
+@attrs.frozen
+class Variant:
+    """A plan that passes: what it is without, and what both histories say where they first differ."""
+
+    plan: Plan
+    without: str
+    failing: str
+    passing: str
+
+
+def nearest_passing(failing: Plan, history: History, run: Callable[[Plan], Result]) -> Variant | None:
+    """Return the first variant that breaks no promise, in the order of how little is changed; None if all break one."""
+    for plan, without in _variants(failing):
+        result = run(plan)
+        if not result.violated:
+            return Variant(plan, without, *_first_difference(history, result.history))
+    return None
+
+
+def _variants(plan: Plan) -> Iterator[tuple[Plan, str]]:
+    """Yield the plan without one thing: a deviation or a storm, else a fault; the last first.
+
+    Without an operation it passes too, since none is left that is not needed, but that tells nothing.
+    """
+    steps = list(enumerate(plan.steps))[::-1]
+    for index, step in steps:
+        for place, each in enumerate(step.deviations):
+            rest = (*step.deviations[:place], *step.deviations[place + 1 :])
+            without = with_step(plan, index, msgspec.structs.replace(step, deviations=rest))
+            yield without, f"unless {tell_deviation(each)}"
+        if step.weather:
+            yield next(calmer(plan, index)), f"in calm weather at step {index + 1}"
+    for index, step in steps:
+        if isinstance(step.action, Strike):
+            yield next(without_steps(plan, index, index + 1)), f"without step {index + 1}"
+
+
+def _first_difference(failing: History, passing: History) -> tuple[str, str]:
+    """Word the first events that differ, faults and the beginnings of operations apart: those differ by design."""
+    told = ([event for event in each.events if event.kind in _TOLD] for each in (failing, passing))
+    for one, other in zip_longest(*told):
+        if one is None or other is None or _without_time(one) != _without_time(other):
+            return _worded(one), _worded(other)
+    return "the same", "the same"
+
+
+def _without_time(event: Event) -> tuple[object, ...]:
+    return event.kind, event.host, event.name, event.data
+
+
+def _worded(event: Event | None) -> str:
+    if event is None:
+        return "nothing more"
+    said = ", ".join(f"{name}={value!r}" for name, value in event.data.items())
+    return f"{event.at_s:8.3f} s  {event.host} {event.name} {said}"[:_SHOWN_MAX]

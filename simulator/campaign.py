@@ -213,7 +213,8 @@ class Campaign:
                 self._on_run(self.statistics)
             if is_new:
                 news = self._beginnings.news(searched.reached)
-                self._on_batch(attrs.evolve(searched, reached=news), self._elapsed_s())
+                with self._interrupts.deferred():  # what is kept is kept whole, and once
+                    self._on_batch(attrs.evolve(searched, reached=news), self._elapsed_s())
             self.statistics.real_s = self._elapsed_s()
             self._interrupts.check()
             self._last = searched.last or self._last

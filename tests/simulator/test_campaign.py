@@ -24,6 +24,7 @@ from simulator import (
     machine_for,
     operation,
 )
+from simulator.batch import Searched
 from simulator.campaign import Budget, Campaign
 from simulator.machine import machine_class
 from simulator.plan import Do, Plan
@@ -130,6 +131,19 @@ def test_an_interrupt_keeps_the_figures_of_what_ran() -> None:
     assert done.exit_code == 130
     assert done.statistics.runs == 3
     assert campaign(quiet, runs=2).run().exit_code == 0, "the next campaign in this process is not hindered"
+
+
+def test_an_interrupt_waits_until_a_batch_is_kept() -> None:
+    """Half of it, or twice, would be damage."""
+    kept: list[int] = []
+
+    def keep(searched: Searched, _real_s: float) -> None:
+        signal.raise_signal(signal.SIGINT)
+        kept.append(searched.number)
+
+    done = campaign(quiet, runs=60, on_batch=keep).run()
+    assert done.interrupted
+    assert kept == [0]
 
 
 def test_an_interrupt_while_shrinking_keeps_the_failure() -> None:

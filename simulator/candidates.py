@@ -36,7 +36,6 @@ PAUSES_S = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
 PLAINER_KINDS = {
     "crash": (),
     "freeze": ("crash",),
-    "partition": (),
     "silence": ("partition",),
     "hold": ("partition",),
     "slow": ("partition",),

@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["LATE_MAX_S", "Delay", "Deviation", "Hold"]
 
 LATE_MAX_S = 0.1
-"""No storm makes a message later than that, and no deviation does: what is later is a fault, and a step."""
+"""No storm makes a message later than that, or a few latencies of its link: what is later is a fault, and a step."""
 
 
 class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="deviation", tag="hold"):

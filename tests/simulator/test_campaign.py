@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import hypothesis.stateful
@@ -35,6 +37,8 @@ from tests.reader.my_system import system as bank
 from tests.simulator.small import Quiet, counting, drifting, outcomes, quiet, unreached
 
 ROOT = Path(__file__).parents[2]
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 def campaign(system: System, *, runs: int = 20, seed: int = 1, **options: object) -> Campaign:
@@ -131,6 +135,40 @@ def test_an_interrupt_keeps_the_figures_of_what_ran() -> None:
     assert done.exit_code == 130
     assert done.statistics.runs == 3
     assert campaign(quiet, runs=2).run().exit_code == 0, "the next campaign in this process is not hindered"
+
+
+class Racing:
+    """Workers of which the last to begin is the first to end, or the other way round."""
+
+    count = 4
+
+    def __init__(self, *, backwards: bool) -> None:
+        self.backwards = backwards
+
+    def in_order(
+        self, function: Callable[[J], R], jobs: Iterable[J], on_done: Callable[[R], None] = lambda _result: None
+    ) -> Iterator[tuple[J, R]]:
+        done = [(job, function(job)) for job in jobs]
+        for _job, result in done[::-1] if self.backwards else done:
+            on_done(result)
+        yield from done
+
+    def rest(self) -> None: ...
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_what_broke_is_told_again_only_when_an_earlier_batch_broke_something(backwards: bool) -> None:
+    """What one worker would have met first is what counts; the last that is told is that."""
+    told: list[Plan] = []
+    workers = Racing(backwards=backwards)
+    done = campaign(
+        counting, runs=100, workers=workers, on_violation=lambda _broken, _violation, plan: told.append(plan)
+    ).run()
+    alone = campaign(counting, runs=100).run()
+    assert done.failure is not None
+    assert alone.failure is not None
+    assert told[-1] == done.failure.found == alone.failure.found
+    assert len(told) == (4 if backwards else 1)
 
 
 def test_an_interrupt_waits_until_a_batch_is_kept() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -38,6 +39,21 @@ def wavetank(directory: Path, *arguments: str, **more: str) -> subprocess.Comple
         text=True,
         check=False,
     )
+
+
+def on_a_terminal(directory: Path, *arguments: str) -> tuple["subprocess.Popen[str]", int]:
+    """Begin the command with a terminal for its standard error, where progress is shown at once. Close it yourself."""
+    terminal, stderr = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "wavetank", *arguments],
+        cwd=directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+    os.close(stderr)
+    return running, terminal
 
 
 def refused(directory: Path, *arguments: str) -> str:

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -16,7 +15,19 @@ from click.testing import CliRunner
 from simulator.campaign import RUNS_DEFAULT
 from simulator.trace import load_trace
 from simulator.whole_file import write_whole
-from tests.command.stage import BANK, ROOT, SMALL, UNSTEADY, called, environment, listing, normalised, refused, wavetank
+from tests.command.stage import (
+    BANK,
+    ROOT,
+    SMALL,
+    UNSTEADY,
+    called,
+    environment,
+    listing,
+    normalised,
+    on_a_terminal,
+    refused,
+    wavetank,
+)
 from tests.simulator.small import drifting
 from wavetank.check import check
 
@@ -280,16 +291,7 @@ def test_output_that_nobody_can_read_is_neither_pass_nor_violation(
 
 def test_an_interrupt_ends_it_with_the_figures_so_far(tmp_path: Path) -> None:
     """Exit code 130, partial figures on standard output, no traceback, nothing left behind."""
-    terminal, stderr = pty.openpty()  # on a terminal progress is shown at once: there is something to wait for
-    running = subprocess.Popen(
-        [sys.executable, "-m", "wavetank", "check", f"{SMALL}:quiet", "--runs", "1000000", "--json", "out.json"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
-    os.close(stderr)
+    running, terminal = on_a_terminal(tmp_path, "check", f"{SMALL}:quiet", "--runs", "1000000", "--json", "out.json")
     said = b""
     while b" runs, " not in said:
         said += os.read(terminal, 1024)

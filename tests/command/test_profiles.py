@@ -2,10 +2,7 @@
 
 import json
 import os
-import pty
 import signal
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import click
 import jsonschema
 import pytest
 
-from tests.command.stage import ROOT, SMALL, called, environment, listing, refused
+from tests.command.stage import ROOT, SMALL, called, listing, on_a_terminal, refused
 from wavetank.arguments import SECONDS
 from wavetank.check import check
 from wavetank.profile import load_profiles, schema_of
@@ -90,16 +87,7 @@ def test_pr_and_nightly_begin_with_the_corpus_where_there_is_one(tmp_path: Path)
 
 def test_explore_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
     """Further than the 200 runs at which a check without a limit ends."""
-    terminal, stderr = pty.openpty()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "wavetank", "check", f"{SMALL}:quiet", "--profile", "explore", "--steps", "1"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
-    os.close(stderr)
+    running, terminal = on_a_terminal(tmp_path, "check", f"{SMALL}:quiet", "--profile", "explore", "--steps", "1")
     runs, said = 0, b""
     while runs <= 200:
         said += os.read(terminal, 1024)

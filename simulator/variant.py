@@ -1,7 +1,7 @@
 """The nearest passing variant of a failing plan: the same but for one thing, and the moment at which the two part."""
 
-from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import msgspec
@@ -56,16 +56,30 @@ def _variants(plan: Plan) -> Iterator[tuple[Plan, str]]:
 
 
 def _first_difference(failing: History, passing: History) -> tuple[str, str]:
-    """Word the first events that differ, faults and the beginnings of operations apart: those differ by design."""
-    told = ([event for event in each.events if event.kind in _TOLD] for each in (failing, passing))
-    for one, other in zip_longest(*told):
-        if one is None or other is None or _without_time(one) != _without_time(other):
-            return _worded(one), _worded(other)
-    return "the same", "the same"
+    """Word what happens first in only one of them, or, when only the order differs, where it first does.
+
+    Faults and the beginnings of operations are left out: those differ by design.
+    """
+    one, other = ([event for event in each.events if event.kind in _TOLD] for each in (failing, passing))
+    only = _first_only(one, other), _first_only(other, one)
+    if only == (None, None):
+        only = next((both for both in zip(one, other, strict=True) if _key(both[0]) != _key(both[1])), only)
+    return _worded(only[0]), _worded(only[1])
 
 
-def _without_time(event: Event) -> tuple[object, ...]:
-    return event.kind, event.host, event.name, event.data
+def _first_only(events: Sequence[Event], others: Sequence[Event]) -> Event | None:
+    """Return the first event that is not among the others, at whatever time."""
+    left = Counter(map(_key, others))
+    for event in events:
+        key = _key(event)
+        if not left[key]:
+            return event
+        left[key] -= 1
+    return None
+
+
+def _key(event: Event) -> bytes:
+    return msgspec.json.encode((event.kind.value, event.host, event.name, event.data))
 
 
 def _worded(event: Event | None) -> str:

@@ -64,3 +64,21 @@ def test_a_storm_is_calmed() -> None:
 def test_of_operations_alone_there_is_none() -> None:
     """That nothing fails when nothing is done tells nobody anything."""
     assert nearest_passing(Plan(Setting(), (ASK, ASK)), told(), lambda _each: result(passes=True)) is None
+
+
+def parted(failing: tuple[str, ...], passing: tuple[str, ...]) -> tuple[str, str]:
+    plan = Plan(Setting(), (FAULT, ASK))
+    variant = nearest_passing(plan, told(*failing), lambda _plan: result(*passing, passes=True))
+    assert variant is not None
+    return variant.failing.split()[3], variant.passing.split()[3]
+
+
+def test_the_two_part_at_what_happens_in_only_one_of_them() -> None:
+    """Not where the same things came in another order; how often something happens counts."""
+    assert parted(("read", "write", "lost"), ("write", "read", "kept")) == ("lost", "kept")
+    assert parted(("read", "read", "lost"), ("lost", "read", "kept")) == ("read", "kept")
+
+
+def test_where_only_the_order_differs_that_is_told() -> None:
+    """It is all that there is."""
+    assert parted(("read", "write", "sent"), ("read", "sent", "write")) == ("write", "sent")

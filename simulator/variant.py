@@ -20,7 +20,7 @@ _SHOWN_MAX = 110
 
 @attrs.frozen
 class Variant:
-    """A plan that passes: what it is without, and what both histories say where they first differ."""
+    """A plan that passes: what it is without, and what both histories say where they first differ, if they do."""
 
     plan: Plan
     without: str

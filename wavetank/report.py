@@ -132,6 +132,9 @@ def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> I
 
 
 def _variant_lines(variant: Variant) -> Iterator[str]:
+    if variant.failing == variant.passing:
+        yield f"\nthe same passes {variant.without}, and the same happens in it: only this makes it a failure"
+        return
     yield f"\nthe same passes {variant.without}. Where the two part:"
     yield f"  failing:  {variant.failing}"
     yield f"  passing:  {variant.passing}"

@@ -7,6 +7,7 @@ from simulator.plan import Do, Plan, Setting, Step, Strike
 from simulator.property import Outcome, Verdict, Violation
 from simulator.run import Result
 from simulator.variant import nearest_passing
+from wavetank.report import _variant_lines
 
 HOLD = Hold("gateway", "redis", 2, 0.05, "XREAD")
 DELAY = Delay("gateway 0.1", 3, "gateway 0.2", 1, "serve", "watch")
@@ -82,3 +83,12 @@ def test_the_two_part_at_what_happens_in_only_one_of_them() -> None:
 def test_where_only_the_order_differs_that_is_told() -> None:
     """It is all that there is."""
     assert parted(("read", "write", "sent"), ("read", "sent", "write")) == ("write", "sent")
+
+
+def test_where_nothing_else_differs_that_is_told() -> None:
+    """Whether something is demanded may depend on the fault alone."""
+    variant = nearest_passing(Plan(Setting(), (FAULT, ASK)), told("read"), lambda _plan: result("read", passes=True))
+    assert variant is not None
+    assert list(_variant_lines(variant)) == [
+        "\nthe same passes without step 1, and the same happens in it: only this makes it a failure"
+    ]

@@ -11,6 +11,7 @@ from simulator.world import World, weather
 from simulator.world.explorers import PORTFOLIO, Explorer
 from simulator.world.explorers.bursts import Bursts
 from simulator.world.explorers.delays import Delays
+from simulator.world.explorers.laggard import Laggard
 from simulator.world.explorers.priorities import Priorities
 from simulator.world.explorers.rounds import Rounds
 from simulator.world.explorers.uniform import UniformPicks
@@ -117,3 +118,13 @@ def test_delays_leave_most_of_the_calm_order(order_of):
     assert any(leads(order, 3) > 10 for order in orders)
     in_turn = [sum(a != b and b != c and a != c for a, b, c in zip(o, o[1:], o[2:], strict=False)) for o in orders]
     assert sum(in_turn) > 0.4 * sum(map(len, orders))
+
+
+def test_a_laggard_is_far_behind_while_the_others_race(order_of):
+    """Uniform picks let nobody fall behind, and priorities let nobody race."""
+    orders = [order_of(Laggard, seed, 4, 100) for seed in range(1, 9)]
+    assert min(leads(order, 4) for order in orders) > 16
+    for order in orders:
+        halfway = order[: len(order) // 2]
+        assert switches(halfway) > 0.4 * len(halfway), "those that are not behind take turns"
+    assert len({min(range(4), key=order[:50].count) for order in orders}) > 2, "it is any of them"

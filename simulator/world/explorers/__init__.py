@@ -8,6 +8,7 @@ import trio
 
 from simulator.world.explorers.bursts import Bursts
 from simulator.world.explorers.delays import Delays
+from simulator.world.explorers.laggard import Laggard
 from simulator.world.explorers.priorities import Priorities
 from simulator.world.explorers.rounds import Rounds
 from simulator.world.explorers.uniform import UniformPicks
@@ -28,7 +29,8 @@ class Explorer(Protocol):
 
 PORTFOLIO: tuple[Callable[[random.Random], Explorer], ...] = (
     *(UniformPicks, UniformPicks),
-    *(Priorities, Priorities),
+    *(Laggard, Laggard),
+    Priorities,
     Bursts,
     Rounds,
     Delays,

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 KEYS = ["name", "value", "unit", "reference", "ratio", "aim", "note"]
 REFERENCED = {
@@ -120,3 +122,20 @@ def test_costs_name_whose_code_the_time_is_spent_in() -> None:
     assert shares == sorted(shares, reverse=True)
     assert 95 < sum(shares) < 105
     assert {"trio", "models", "simulator/services/postgresql"} <= {line["place"] for line in lines}
+
+
+def test_a_soak_tells_what_the_workers_hold() -> None:
+    """Line by line, and at the end by how much it grew."""
+    command = [sys.executable, "-m", "scripts.bench_soak", "--runs", "30", "--every", "25", "--workers", "1"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    first, last, end = map(json.loads, ran.stdout.splitlines())
+    assert (first["runs"], last["runs"], end["runs"]) == (25, 30, 30)
+    for line in (first, last):
+        assert line["runs_per_s"] > 0
+        assert 20 < line["worker_mib"] < 2000
+        assert 20 < line["campaign_mib"] < 2000
+        assert line["files"] >= 3
+        assert line["threads"] >= 2, "its own, and the one that ends it with its parent"
+    assert end["broken"] is None
+    assert end["worker_ratio"] == pytest.approx(last["worker_mib"] / first["worker_mib"], rel=0.01)

@@ -33,6 +33,7 @@ from models.trespass import TRESPASSES, Trespasser
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
+from properties.places import GATEWAYS
 from properties.storm import ends_life
 from simulator import Event, Failed, History, Host, Observer, Pending, Property, System, Trouble, User, operation
 from simulator.services.clickhouse import SimulatedClickHouse
@@ -137,6 +138,7 @@ class ChatSystem(System):
     """Users chat with agents over WebSocket; PostgreSQL is the ledger, Redis has the news, ClickHouse the analytics."""
 
     users: ClassVar[tuple[int, int]] = (1, 3)
+    sizes: ClassVar[Mapping[str, tuple[int, ...]]] = {"gateways": (2, 1, 3)}
     patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
@@ -153,7 +155,7 @@ class ChatSystem(System):
         return copy
 
     def hosts(self) -> Iterator[Host]:
-        """The stores, the LLM, two gateways behind one name, and the agents."""
+        """The stores, the LLM, the gateways behind one name, and the agents."""
         redis = SimulatedRedis(port=REDIS_PORT)
         clickhouse = SimulatedClickHouse(port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S)
         postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
@@ -163,7 +165,7 @@ class ChatSystem(System):
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
         yield Host("llm", llm.main, on_crash=llm.crash, troubles=llm.troubles())
-        for name in ("gateway-a", "gateway-b"):
+        for name in GATEWAYS[: self.size["gateways"]]:
             yield _platform_host(
                 name, config, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
             )

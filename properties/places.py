@@ -2,6 +2,6 @@
 
 __all__ = ["AGENTS", "GATEWAYS", "PROCESSES"]
 
-GATEWAYS = ("gateway-a", "gateway-b")
+GATEWAYS = ("gateway-a", "gateway-b", "gateway-c")
 AGENTS = "agents"
 PROCESSES = (*GATEWAYS, AGENTS)

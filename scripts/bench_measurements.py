@@ -112,7 +112,7 @@ def echo(effort: Effort) -> Iterator[Line]:
 
 def _echo_in_world(clients: int, echoes: int) -> None:
     drawn = random.Random(1)
-    with World(seed=1, latency_s=0.001) as tank:
+    with World(seed=1) as tank:
         tank.weather.change(STORM)  # adds a few milliseconds to most messages, now and then more
         tank.add_host("server", partial(trio.serve_tcp, programs.echo, PORT))
         asking = []

@@ -8,7 +8,7 @@ import attrs
 from simulator.divergence import Record, divergence, record_of
 from simulator.errors import WavetankError
 from simulator.generation import draw_runs
-from simulator.machine import machine_class
+from simulator.machine import Drawing
 from simulator.plan import Plan
 from simulator.property import Expectation, Outcome, Violation
 from simulator.run import Result
@@ -59,12 +59,14 @@ class Seen:
     plan: Plan
     violations: tuple[tuple[str, Violation], ...]
     record: Record
+    frame: str
+    """What was drawn for it before its first step."""
 
     @classmethod
-    def of(cls, plan: Plan, result: Result) -> "Seen":
+    def of(cls, plan: Plan, result: Result, frame: str) -> "Seen":
         """Return what a run is kept as, its violations in the order in which the system declares its properties."""
         violations = ((name, result.verdicts[name].violation) for name in result.violated)
-        return cls(plan, tuple((name, each) for name, each in violations if each), record_of(result.history))
+        return cls(plan, tuple((name, each) for name, each in violations if each), record_of(result.history), frame)
 
 
 @attrs.frozen
@@ -86,24 +88,24 @@ class _Stop(BaseException):
         self.error = error
 
 
-def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, _result: None) -> Searched:
-    """Make the runs of a batch, until one breaks a promise. `on_run` is called after each.
+def search(batch: Batch, on_run: Callable[[Plan, Result, str], None] = lambda _plan, _result, _frame: None) -> Searched:
+    """Make the runs of a batch, until one breaks a promise. `on_run` is called after each, with its frame.
 
     Raises DivergenceError when one that is made twice is not the same again.
     """
     properties = batch.system.chosen_properties(batch.properties)
     statistics = Statistics.of(batch.properties)
-    ended: tuple[Plan, Result] | None = None
+    ended: tuple[Plan, Result, str] | None = None
     reached: dict[str, Plan] = {}
 
-    def ran(plan: Plan, result: Result) -> None:
+    def ran(plan: Plan, result: Result, frame: str) -> None:
         nonlocal ended
-        ended = plan, result
+        ended = plan, result, frame
         statistics.add(plan, result)
         for each in properties:
             if each.expectation is Expectation.SOMETIMES and result.verdicts[each.name].outcome is Outcome.HOLDS:
                 reached.setdefault(each.name, plan)
-        on_run(plan, result)
+        on_run(plan, result, frame)
         if result.violated:
             raise _Stop
         # Not the first one, which is always the simplest that there is.
@@ -113,9 +115,9 @@ def search(batch: Batch, on_run: Callable[[Plan, Result], None] = lambda _plan, 
             raise _Stop
 
     fresh = FRESH_TO_BEGUN * len(batch.beginnings) or 1
-    machine = machine_class(batch.system, properties, ran, prefixes=(*(None,) * fresh, *batch.beginnings))
+    drawing = Drawing(batch.system, properties, ran, (*(None,) * fresh, *batch.beginnings))
     try:
-        draw_runs(machine, runs=batch.runs, steps=batch.steps, seed=batch.seed, number=batch.number)
+        draw_runs(drawing, runs=batch.runs, steps=batch.steps, seed=batch.seed, number=batch.number)
     except _Stop as stop:
         if stop.error is not None:
             raise stop.error from None

@@ -255,10 +255,10 @@ class Campaign:
             self._number += 1
             left, most = left - runs, most - 1
 
-    def _ran(self, plan: Plan, result: Result) -> None:
+    def _ran(self, plan: Plan, result: Result, frame: str) -> None:
         """Note one run that was made in this process."""
         if result.violated:
-            self._found = Seen.of(plan, result)
+            self._found = Seen.of(plan, result, frame)
         self.statistics.add(plan, result)
         self.statistics.real_s = self._elapsed_s()
         self._on_run(self.statistics)
@@ -301,7 +301,7 @@ class Campaign:
         """Return what the search has found, run again in this process. Whatever comes next, it is not lost."""
         name, violation = found.violations[0]
         reduction = Reduction(found.plan, 0, 0.0, complete=False)
-        return Failure(self._named(name), violation, found.plan, reduction, self._repeat(found))
+        return Failure(self._named(name), violation, found.plan, found.frame, reduction, self._repeat(found))
 
     def _shrink(self, found: Failure) -> None:
         """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
@@ -328,7 +328,9 @@ class Campaign:
                 self.interrupted = True
                 reduction = reducer.so_far()
             final = simulate(self.system, reduction.plan, self.properties)
-            self.failure = Failure(broken, _violation(final, broken.name), found.plan, reduction, final)
+            self.failure = attrs.evolve(
+                found, violation=_violation(final, broken.name), reduction=reduction, result=final
+            )
             variant = nearest_passing(
                 reduction.plan, final.history, lambda plan: simulate(self.system, plan, self.properties)
             )

@@ -1,13 +1,15 @@
 """Candidates: what a failing plan may be replaced by, each a little simpler, in the order in which to try them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import permutations
+from typing import Any, TypeVar
 
 import msgspec
 
 from simulator.deviation import LATE_MAX_S, Delay, Deviation, Hold
 from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
+from simulator.system import user_host
 
 __all__ = [
     "calm",
@@ -28,6 +30,8 @@ __all__ = [
     "without_deviations",
     "without_steps",
 ]
+
+T = TypeVar("T")
 
 MARGIN = 5.0
 """How many times slower a network a shorter pause must bear, if the longer one did."""
@@ -55,14 +59,27 @@ def calm(plan: Plan) -> Iterator[Plan]:
 
 
 def plainer_settings(plan: Plan) -> Iterator[Plan]:
-    """Heal everything at once; use the default latency and seed."""
-    plain = Setting(users=plan.setting.users)
-    yield Plan(plain, plan.steps)
-    left = plan.setting.left_broken
-    for fewer in dict.fromkeys(((), *(left[:place] + left[place + 1 :] for place in range(len(left))))):
-        yield Plan(msgspec.structs.replace(plan.setting, left_broken=fewer), plan.steps)
-    yield Plan(msgspec.structs.replace(plan.setting, seed=plain.seed), plan.steps)
-    yield Plan(msgspec.structs.replace(plan.setting, latency_s=plain.latency_s), plan.steps)
+    """Heal everything at once; use the default latencies, seed and sizes."""
+    setting = plan.setting
+    plain = Setting(users=setting.users)
+    left = setting.left_broken
+    plainer: Iterable[dict[str, Any]] = (
+        {name: getattr(plain, name) for name in ("left_broken", "latency_s", "seed", "latencies", "sizes")},
+        {"left_broken": ()},
+        *({"left_broken": left[:place] + left[place + 1 :]} for place in range(len(left))),
+        {"seed": plain.seed},
+        {"sizes": {}},
+        *({"sizes": _without(setting.sizes, kind)} for kind in setting.sizes),
+        {"latencies": {}},
+        *({"latencies": _without(setting.latencies, host)} for host in setting.latencies),
+        {"latency_s": plain.latency_s},
+    )
+    for changes in plainer:
+        yield Plan(msgspec.structs.replace(setting, **changes), plan.steps)
+
+
+def _without(mapping: Mapping[str, T], name: str) -> dict[str, T]:
+    return {each: value for each, value in mapping.items() if each != name}
 
 
 def merged_users(plan: Plan) -> Iterator[Plan]:
@@ -88,16 +105,31 @@ def _renamed(plan: Plan, number: Mapping[int, int]) -> tuple[Step, ...]:
     return tuple(renamed(step) for step in plan.steps)
 
 
+def _at_hosts(step: Step, names: Mapping[str, str]) -> Step:
+    if not isinstance(step.action, Strike):
+        return step
+    fault = step.action.fault
+    at = tuple(names.get(host, host) for host in fault.at)
+    return msgspec.structs.replace(step, action=Strike(msgspec.structs.replace(fault, at=at)))
+
+
 def slower(plan: Plan) -> Plan:
     """Return the plan on a slower network."""
-    return Plan(msgspec.structs.replace(plan.setting, latency_s=MARGIN * plan.setting.latency_s), plan.steps)
+    latencies = {host: MARGIN * seconds for host, seconds in plan.setting.latencies.items()}
+    setting = msgspec.structs.replace(plan.setting, latency_s=MARGIN * plan.setting.latency_s, latencies=latencies)
+    return Plan(setting, plan.steps)
 
 
 def fewer_users(plan: Plan) -> Iterator[Plan]:
     """Leave out users who do nothing, renaming the others so that the first ones are used; or only the last ones."""
     used = _acting_users(plan)
-    fewest = msgspec.structs.replace(plan.setting, users=max(1, len(used)))
-    yield Plan(fewest, _renamed(plan, {user: index for index, user in enumerate(used)}))
+    number = {user: index for index, user in enumerate(used)}
+    names = {user_host(user): user_host(index) for user, index in number.items()}
+    gone = {user_host(user) for user in range(plan.setting.users) if user not in number}
+    latencies = {names.get(host, host): each for host, each in plan.setting.latencies.items() if host not in gone}
+    fewest = msgspec.structs.replace(plan.setting, users=max(1, len(used)), latencies=latencies)
+    steps = (_at_hosts(step, names) for step in _renamed(plan, number))
+    yield Plan(fewest, tuple(steps))
     yield Plan(msgspec.structs.replace(plan.setting, users=max(used, default=0) + 1), plan.steps)
 
 

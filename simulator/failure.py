@@ -21,6 +21,8 @@ class Failure:
     broken: Property
     violation: Violation
     found: Plan
+    frame: str
+    """What was drawn for the run that found it, before its first step."""
     reduction: Reduction
     result: Result
     variant: Variant | None = None

@@ -3,7 +3,9 @@
 import hypothesis
 from hypothesis import Phase
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
+
+from simulator.machine import Drawing, Machine
 
 __all__ = ["draw_runs"]
 
@@ -26,7 +28,7 @@ class IndependentRuns(HypothesisProvider):
 AVAILABLE_PROVIDERS[BACKEND] = IndependentRuns
 
 
-def draw_runs(machine: type[RuleBasedStateMachine], *, runs: int, steps: int, seed: int, number: int) -> None:
+def draw_runs(drawing: Drawing, *, runs: int, steps: int, seed: int, number: int) -> None:
     """Make the runs of one search: first the simplest that there is, as Hypothesis always does, then drawn ones.
 
     Each search, by its `number`, has a seed of its own, derived so that one `seed` repeats them all.
@@ -41,5 +43,9 @@ def draw_runs(machine: type[RuleBasedStateMachine], *, runs: int, steps: int, se
         print_blob=False,
         backend=BACKEND,
     )
-    hypothesis.seed(seed + 1_000_003 * number)(machine)
-    run_state_machine_as_test(machine, settings=settings)
+    hypothesis.seed(seed + 1_000_003 * number)(Machine)
+    Machine.drawing = drawing
+    try:
+        run_state_machine_as_test(Machine, settings=settings)
+    finally:
+        del Machine.drawing  # with all that its runs hold

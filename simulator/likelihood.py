@@ -10,7 +10,7 @@ import attrs
 
 from simulator.generation import draw_runs
 from simulator.interrupts import Interrupts
-from simulator.machine import machine_class
+from simulator.machine import Drawing
 from simulator.plan import Plan
 from simulator.property import Property
 from simulator.run import Result
@@ -92,27 +92,25 @@ class Likelihood:
         self._on_run = on_run
         self._interrupts = Interrupts()
         self._is_drawn = False
-        self._machines = [
-            machine_class(
-                system, (broken,), partial(self._ran, count), prefixes=[Plan(plan.setting, plan.steps[:count])]
-            )
+        self._drawings = [
+            Drawing(system, (broken,), partial(self._ran, count), [Plan(plan.setting, plan.steps[:count])])
             for count in range(len(self.rates))
         ]
 
     def run(self) -> Self:
         """Measure in rounds, each of which has runs of every prefix: an interrupt leaves all about equally known."""
-        rounds = product(range(0, self._runs, RUNS_PER_ROUND), self._machines)
+        rounds = product(range(0, self._runs, RUNS_PER_ROUND), self._drawings)
         try:
             with self._interrupts:
-                for number, (done, machine) in enumerate(rounds):
+                for number, (done, drawing) in enumerate(rounds):
                     self._is_drawn = False
                     runs = min(RUNS_PER_ROUND, self._runs - done)
-                    draw_runs(machine, runs=1 + runs, steps=self._steps, seed=self._seed, number=number)
+                    draw_runs(drawing, runs=1 + runs, steps=self._steps, seed=self._seed, number=number)
         except KeyboardInterrupt:
             self.interrupted = True
         return self
 
-    def _ran(self, count: int, _plan: Plan, result: Result) -> None:
+    def _ran(self, count: int, _plan: Plan, result: Result, _frame: str) -> None:
         if self._is_drawn:
             violation = result.verdicts[self._broken.name].violation
             failed = violation is not None and violation.site == self._site

@@ -59,12 +59,34 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `left_broken` names hosts. What strikes them, or a link of theirs, when the steps are done stays at first: all other
     hosts, the core, must finish without them what does not need them. Empty: everything is healed at once.
+
+    `latencies` are those of all links from and to hosts that are farther away, in seconds. `sizes` is how many hosts
+    there are of a kind that the system declares, where it is not the usual number.
     """
 
     users: int = 1
     latency_s: float = 0.001
     seed: int = 0
     left_broken: tuple[str, ...] = ()
+    latencies: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+
+    def latency_between_s(self, one: str, other: str) -> float:
+        """Return the nominal one-way latency of the links between two hosts: what the farther one has."""
+        return max(self.latency_s, self.latencies.get(one, 0.0), self.latencies.get(other, 0.0))
+
+    @property
+    def longest_latency_s(self) -> float:
+        """The nominal latency of the slowest link."""
+        return max(self.latency_s, *self.latencies.values(), 0.0)
+
+    def __str__(self) -> str:
+        far = "".join(f", {seconds * 1000:g} ms from and to {host}" for host, seconds in self.latencies.items())
+        sizes = "".join(f", {kind}: {count}" for kind, count in self.sizes.items())
+        left = f", {' and '.join(self.left_broken)} left broken" if self.left_broken else ""
+        return (
+            f"{self.users} user{'' if self.users == 1 else 's'}, latency {self.latency_s * 1000:g} ms{far}{sizes}{left}"
+        )
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -80,7 +80,7 @@ class Run:
     """What faults are done to."""
 
     def __init__(self, system: System, setting: Setting, history: History) -> None:
-        self.system = system.for_run()
+        self.system = system.sized(setting.sizes).for_run()
         self.hosts = tuple(self.system.hosts())
         """The hosts as this run has them: their services are its own."""
         self._troubles = {host.name: host.troubles for host in self.hosts if host.troubles}

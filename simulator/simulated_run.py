@@ -28,7 +28,7 @@ class SimulatedRun(Run):
 
     def __init__(self, system: System, setting: Setting) -> None:
         self._structlog = structlog.get_config()
-        self.world = self.nemesis = World(seed=setting.seed, latency_s=setting.latency_s)
+        self.world = self.nemesis = World(seed=setting.seed, latency_between_s=setting.latency_between_s)
         try:
             # What a host logs with structlog is an observation.
             structlog.configure(
@@ -54,7 +54,7 @@ class SimulatedRun(Run):
         for number in range(setting.users):
             self.world.add_host(f"user:{self.add_user(number).name}")
         self.world.add_host(OBSERVER)
-        self.history.record(Kind.MARK, "", "start", {"users": setting.users, "latency_s": setting.latency_s})
+        self.history.record(Kind.MARK, "", "start", {"users": setting.users, "latency_s": setting.longest_latency_s})
         self.world.advance(setting.latency_s)
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:

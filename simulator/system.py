@@ -183,6 +183,10 @@ class System:
     latencies_s: ClassVar[tuple[float, ...]] = (0.001, 0.0002, 0.02)
     """Nominal one-way latencies, one of which is drawn per run; the first is the simplest."""
 
+    sizes: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    """How many hosts of a kind a run may have, for `hosts` to ask as `self.size["gateways"]`; the first is the usual
+    number, and the simplest."""
+
     quiet_within_s: ClassVar[float] = 60.0
     """How long after heal, in simulated seconds, the system may take until nothing is pending."""
 
@@ -198,6 +202,9 @@ class System:
 
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
+
+    unusual: Mapping[str, int] = {}
+    """How many hosts there are of a kind, where it is not the usual number."""
 
     def hosts(self) -> Iterable[Host]:
         """Yield the system's hosts. Called once per run; make fresh services here."""
@@ -250,6 +257,21 @@ class System:
         planted.planted = chosen
         return planted
 
+    @property
+    def size(self) -> dict[str, int]:
+        """How many hosts of each declared kind there are."""
+        return {kind: possible[0] for kind, possible in self.sizes.items()} | dict(self.unusual)
+
+    def sized(self, sizes: Mapping[str, int]) -> Self:
+        """Return a copy with so many hosts of these kinds. Raises InputError for what the system does not declare."""
+        for kind, count in sizes.items():
+            if count not in self.sizes.get(kind, ()):
+                known = "; ".join(f"{each}: {', '.join(map(str, counts))}" for each, counts in self.sizes.items())
+                raise InputError(f"the plan is of {kind}={count}, and the system has {known or 'one size only'}.")
+        resized = copy.copy(self)
+        resized.unusual = dict(sizes)
+        return resized
+
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""
         return dict(_operations_of(type(self)))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
@@ -278,6 +300,9 @@ class System:
         fewest, most = self.users
         if not 0 <= fewest <= most:
             raise InputError(f"{what}.users={self.users!r} is not the fewest and the most users of a run.")
+        for kind, possible in self.sizes.items():
+            if not possible or min(possible) < 0:
+                raise InputError(f"{what}.sizes has {kind!r}: {possible!r}, nothing to draw. Give numbers, 0 or more.")
         if not self.latencies_s or min(self.latencies_s) < 0:
             raise InputError(f"{what}.latencies_s={self.latencies_s!r} has nothing to draw. Give seconds, 0 or more.")
         try:
@@ -315,10 +340,16 @@ class System:
                         "A trace can be replayed only on the system that it was saved from."
                     )
                 operation_type.check_arguments(step.action.arguments)
-        names = [host.name for host in self.for_run().hosts()] if plan.setting.left_broken else []
-        for name in plan.setting.left_broken:
-            if name not in names:
-                raise InputError(f"the plan leaves host={name!r} broken. {known_names(names, '')}")
+        setting, sized = plan.setting, self.sized(plan.setting.sizes)
+        if setting.left_broken or setting.latencies:
+            names = [host.name for host in sized.for_run().hosts()]
+            users = [user_host(number) for number in range(setting.users)]
+            for name in setting.left_broken:
+                if name not in names:
+                    raise InputError(f"the plan leaves host={name!r} broken. {known_names(names, '')}")
+            for name in setting.latencies:
+                if name not in (*names, *users):
+                    raise InputError(f"the plan has host={name!r} far away. {known_names([*names, *users], '')}")
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
@@ -366,6 +397,11 @@ USER_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"
 def user_name(number: int) -> str:
     """Return the name of a plan's user."""
     return USER_NAMES[number] if number < len(USER_NAMES) else f"user{number}"
+
+
+def user_host(number: int) -> str:
+    """Return the name of the host that a plan's user is on."""
+    return f"{USER}:{user_name(number)}"
 
 
 def load_system(path: str) -> System:

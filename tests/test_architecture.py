@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = ("simulator", "models", "properties", "wavetank")
 HYPOTHESIS_IN = {
+    "simulator/frame.py",
     "simulator/machine.py",
     "simulator/arguments.py",
     "simulator/testcase.py",

@@ -122,10 +122,10 @@ def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> I
     reduction = failure.reduction
     why = "interrupted" if is_interrupted else "time ran out"
     rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
-    setting = failure.plan.setting
+    yield f"found with {failure.frame}"
     yield (
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
-        f"{reduction.real_s:.1f} s{rest}. {setting.users} user(s), latency {setting.latency_s * 1000:g} ms:"
+        f"{reduction.real_s:.1f} s{rest}. {str(failure.plan.setting).capitalize()}:"
     )
     for number, line in enumerate(trace.story, 1):
         yield f"{number:3}. {line}"
@@ -220,6 +220,7 @@ def _failure_json(campaign: Campaign, trace: Trace | None, saved: Saved) -> obje
         "site": trace.broken.site,
         "evidence": trace.broken.evidence,
         "hash": trace.hash,
+        "found_with": campaign.failure.frame,
         "steps_found": len(campaign.failure.found.steps),
         "steps": len(trace.plan.steps),
         "replays": campaign.failure.reduction.replays,

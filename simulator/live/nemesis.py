@@ -1,7 +1,7 @@
 """Faults done to a live deployment: signals to its processes, and proxies on its links."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from simulator.live.proxy import Direction, Proxy
 from simulator.live.target import Control
@@ -40,21 +40,26 @@ def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0
 class LiveNemesis:
     """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's.
 
-    `user_proxies` are by user and host. `latency_s` is what every link takes in simulation, one way: `slow_all` makes
-    the proxies take as long.
+    `user_proxies` are by user and host. `latency_between_s` is what the link of two hosts takes in simulation, one way:
+    `slow_all` makes the proxies take as long.
     """
 
-    def __init__(self, control: Control, user_proxies: Mapping[tuple[str, str], Proxy], *, latency_s: float) -> None:
+    def __init__(
+        self,
+        control: Control,
+        user_proxies: Mapping[tuple[str, str], Proxy],
+        latency_between_s: Callable[[str, str], float],
+    ) -> None:
         self._control = control
         self._proxies = user_proxies
-        self._latency_s = latency_s
+        self._latency_between_s = latency_between_s
         self._depth: Counter[tuple[str, ...]] = Counter()
         self._extra_s: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     def slow_all(self, links: Iterable[str]) -> None:
         """Give every link that has a proxy ("agents->redis", and each user's) the latency of the simulation."""
-        for proxy in self._proxies.values():
-            proxy.delay(self._latency_s)
+        for (user, host), proxy in self._proxies.items():
+            proxy.delay(self._latency_between_s(user, host))
         for link in links:
             source, _, destination = link.partition("->")
             self.slow(source, destination, 0.0)
@@ -128,7 +133,8 @@ class LiveNemesis:
     def slow(self, source: str, destination: str, extra_s: float) -> None:
         """Add to the latency of one direction; a negative amount undoes it."""
         self._extra_s[source, destination] += extra_s
-        self._proxy("delay", source, destination, self._latency_s + max(0.0, self._extra_s[source, destination]))
+        extra_s = max(0.0, self._extra_s[source, destination])
+        self._proxy("delay", source, destination, self._latency_between_s(source, destination) + extra_s)
 
     def begin_trouble(self, host: str, name: str) -> None:
         """Let the host's service get into a trouble that the target declares."""

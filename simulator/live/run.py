@@ -24,7 +24,7 @@ from simulator.live.target import Control, Target
 from simulator.plan import Plan, Step, Strike
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, Run, judge
-from simulator.system import Observer, System, user_name
+from simulator.system import Observer, System, user_host
 from simulator.world.host import describe
 
 __all__ = ["LiveResult", "LiveRun", "run_live"]
@@ -58,7 +58,9 @@ class LiveRun(Run):
         self._nursery = nursery
         for number in range(plan.setting.users):
             self.add_user(number)
-        self.history.record(Kind.MARK, "", "start", {"users": plan.setting.users, "latency_s": plan.setting.latency_s})
+        self.history.record(
+            Kind.MARK, "", "start", {"users": plan.setting.users, "latency_s": plan.setting.longest_latency_s}
+        )
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
         """Start an async function for a host."""
@@ -183,11 +185,11 @@ async def _run(
     properties: Iterable[Property],
 ) -> LiveResult:
     hosts = list(system.for_run().hosts())
-    users = [f"user:{user_name(number)}" for number in range(plan.setting.users)]
+    users = [user_host(number) for number in range(plan.setting.users)]
     async with trio.open_nursery() as nursery:
         names = LiveNames(target, hosts, users, nursery)
         trio.socket.set_custom_hostname_resolver(names)
-        nemesis = LiveNemesis(control, names.user_proxies, latency_s=plan.setting.latency_s)
+        nemesis = LiveNemesis(control, names.user_proxies, plan.setting.latency_between_s)
         nemesis.slow_all(target.capabilities.links)
         logs = {host: HostLog(Path(path)) for host, path in target.logs.items()}
         try:

@@ -85,7 +85,9 @@ def load_target(path: Path) -> Target:
 
 def inexpressible(plan: Plan, target: Target) -> list[str]:
     """Return, per step that cannot be done to the target, a sentence that says which and why. Raises InputError."""
-    problems = []
+    problems = [
+        f"it is of {kind}={count}, and the target has as many as it has" for kind, count in plan.setting.sizes.items()
+    ]
     for number, step in enumerate(plan.steps, 1):
         if isinstance(step.action, Strike):
             why = _why_not(step.action.fault, target.capabilities)

@@ -38,9 +38,9 @@ class Listener:
 class Network:
     """All hosts' addresses, links, listeners and connections of one world."""
 
-    def __init__(self, clock: VirtualClock, weather: Weather, latency_s: float) -> None:
+    def __init__(self, clock: VirtualClock, weather: Weather, latency_between_s: Callable[[str, str], float]) -> None:
         self.clock = clock
-        self.latency_s = latency_s
+        self._latency_between_s = latency_between_s
         self._weather = weather
         self._addresses: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Network:
         """Return the directed link between two hosts, made on first use."""
         link = self._links.get((source, destination))
         if link is None:
-            latency_s = LOOPBACK_LATENCY_S if source == destination else self.latency_s
+            latency_s = LOOPBACK_LATENCY_S if source == destination else self._latency_between_s(source, destination)
             link = self._links[source, destination] = Link(source, destination, latency_s)
             if source != destination:
                 link.blocked = self._frozen[source] + self._frozen[destination]

@@ -36,6 +36,9 @@ STEPS_WITHOUT_TIME_MAX = 200_000
 CLEAN_UP_S_MAX = 3600.0
 """Simulated time that shielded clean-up may take when a world is closed."""
 
+LATENCY_S = 0.001
+"""The one-way latency of a link, if nothing else is said."""
+
 _alive: list["World"] = []
 
 
@@ -64,14 +67,16 @@ class World:
     `close`.
     """
 
-    def __init__(self, *, seed: int = 0, latency_s: float = 0.001) -> None:
+    def __init__(
+        self, *, seed: int = 0, latency_between_s: Callable[[str, str], float] = lambda _one, _other: LATENCY_S
+    ) -> None:
         if _alive:
             raise SystemFailedError("a world is still open in this process. Close it before opening another.")
         self._names = TaskNames()
         self.weather = Weather(self._names.paths)
         self._wall = WallClock()
         self.clock = VirtualClock(self._wall.move)
-        self.network = Network(self.clock, self.weather, latency_s)
+        self.network = Network(self.clock, self.weather, latency_between_s)
         self.hosts: dict[str, Host] = {}
         self.failures: list[tuple[str, str]] = []
         self.on_failure: Callable[[str, str], None] = lambda host, error: self.failures.append((host, error))

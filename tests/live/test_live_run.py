@@ -173,9 +173,9 @@ class RecordingControl:
         return [order.get("action", order["do"]) for order in self.orders]
 
 
-def a_nemesis(latency_s: float = 0.0) -> tuple[LiveNemesis, RecordingControl]:
+def a_nemesis(setting: Setting | None = None) -> tuple[LiveNemesis, RecordingControl]:
     control = RecordingControl()
-    return LiveNemesis(cast("Control", control), {}, latency_s=latency_s), control
+    return LiveNemesis(cast("Control", control), {}, (setting or Setting()).latency_between_s), control
 
 
 def test_overlapping_faults_do_not_undo_each_other() -> None:
@@ -209,11 +209,21 @@ def test_troubles_and_terminations_are_ordered_from_the_deployment() -> None:
 
 def test_a_slow_link_is_slower_than_the_simulated_latency_and_then_as_slow() -> None:
     """The latency of the simulation is part of the timing that a failure needs."""
-    nemesis, control = a_nemesis(latency_s=0.02)
+    nemesis, control = a_nemesis(Setting(latency_s=0.02))
     nemesis.slow_all(["platform->redis"])
     nemesis.slow("platform", "redis", 0.3)
     nemesis.slow("platform", "redis", -0.3)
     assert [order["seconds"] for order in control.orders] == pytest.approx([0.02, 0.02, 0.32, 0.02])
+
+
+def test_links_of_a_host_that_is_far_away_are_as_slow_as_in_the_simulation() -> None:
+    """Whoever is at the other end."""
+    nemesis, control = a_nemesis(Setting(latency_s=0.001, latencies={"redis": 0.02}))
+    nemesis.slow_all(["platform->redis", "platform->llm"])
+    assert [(order["destination"], order["seconds"]) for order in control.orders[::2]] == [
+        ("redis", 0.02),
+        ("llm", 0.001),
+    ]
 
 
 def test_a_host_is_back_after_the_last_of_its_faults_only() -> None:

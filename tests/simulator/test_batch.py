@@ -46,7 +46,7 @@ def test_a_batch_is_the_same_again_and_another_number_is_another() -> None:
     plans: list[list[Plan]] = []
     for number in (3, 3, 4):
         made: list[Plan] = []
-        search(batch(number=number), lambda plan, _result, made=made: made.append(plan))  # type: ignore[misc]
+        search(batch(number=number), lambda plan, _result, _frame, made=made: made.append(plan))  # type: ignore[misc]
         plans.append(made)
     assert plans[0] == plans[1] != plans[2]
     assert len(plans[0]) == 10
@@ -82,7 +82,7 @@ def test_a_run_in_three_begins_with_a_beginning() -> None:
     """The others find what is new."""
     begun = [0]
 
-    def count(plan: Plan, _result: object) -> None:
+    def count(plan: Plan, _result: object, _frame: str) -> None:
         begun[0] += plan.steps[:3] == says(5, 5, 5).steps
 
     search(batch(deep, runs=90, beginnings=(says(5, 5, 5),)), count)

@@ -1,13 +1,15 @@
 """What is drawn: how many steps, and which faults at which places."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from simulator import Host, System, Trouble
+from simulator import Host, System, Trouble, User, operation
 from simulator.deviation import Delay, Hold
+from simulator.frame import FAULTS_PER_RUN_MAX
 from simulator.generation import draw_runs
-from simulator.machine import FAULTS_PER_RUN_MAX, machine_class
+from simulator.machine import Drawing
 from simulator.plan import Do, Plan, Setting, Step, Strike
 from simulator.run import Result
 from simulator.simulated_run import simulate
@@ -23,11 +25,13 @@ class Plans:
     ) -> None:
         self.plans: list[Plan] = []
         self.hashes: list[str] = []
-        draw_runs(machine_class(system, (), self._keep, prefixes=prefixes), runs=runs, steps=steps, seed=3, number=0)
+        self.frames: list[str] = []
+        draw_runs(Drawing(system, (), self._keep, prefixes), runs=runs, steps=steps, seed=3, number=0)
 
-    def _keep(self, plan: Plan, result: Result) -> None:
+    def _keep(self, plan: Plan, result: Result, frame: str) -> None:
         self.plans.append(plan)
         self.hashes.append(result.history.hash)
+        self.frames.append(frame)
 
     def pairs(self) -> list[set[tuple[str, tuple[str, ...]]]]:
         """Per run, which kinds struck which places."""
@@ -116,7 +120,7 @@ PREFIX = Plan(
 def test_a_run_begins_with_the_prefix_as_it_is() -> None:
     """In its setting and its weather; the steps that are drawn come after it, and are as many as ever."""
     drawn = Plans(racing, runs=8, steps=3, prefixes=[PREFIX])
-    assert {plan.setting for plan in drawn.plans} == {PREFIX.setting}
+    assert all(plan.setting == PREFIX.setting for plan in drawn.plans)
     assert [plan.steps[:2] for plan in drawn.plans] == [PREFIX.steps] * 8
     assert {len(plan.steps) for plan in drawn.plans} == {5}
     assert len({str(plan.steps[2:]) for plan in drawn.plans}) == 8
@@ -133,16 +137,16 @@ def test_which_prefix_a_run_begins_with_is_drawn() -> None:
     prefixes: list[Plan | None] = [None]
 
     class Growing(Plans):
-        def _keep(self, plan: Plan, result: Result) -> None:
-            super()._keep(plan, result)
+        def _keep(self, plan: Plan, result: Result, frame: str) -> None:
+            super()._keep(plan, result, frame)
             if len(self.plans) == 10:
                 prefixes[:] = [None, PREFIX, Plan(Setting(seed=12), ())]
 
     plans = Growing(racing, runs=60, steps=1, prefixes=prefixes).plans
     assert {len(plan.steps) for plan in plans[:10]} == {1}
-    begun = Counter((plan.setting, len(plan.steps)) for plan in plans[10:])
-    assert begun[PREFIX.setting, 3] >= 8
-    assert begun[Setting(seed=12), 1] >= 8
+    begun = Counter((repr(plan.setting), len(plan.steps)) for plan in plans[10:])
+    assert begun[repr(PREFIX.setting), 3] >= 8
+    assert begun[repr(Setting(seed=12)), 1] >= 8
     assert len(begun) > 8, "the others are in settings of their own"
 
 
@@ -151,3 +155,71 @@ def test_faults_strike_the_users_of_the_prefix() -> None:
     plans = Plans(Busy(), runs=40, steps=10, prefixes=[Plan(Setting(users=3), ())])
     struck = {end for pairs in plans.pairs() for _, at in pairs for end in at if end.startswith("user:")}
     assert struck == {"user:alice", "user:bob", "user:carol"}
+
+
+class Roomy(Busy):
+    """A system of one or two fronts."""
+
+    users = (1, 2)
+    latencies_s = (0.001, 0.002, 0.02)
+    sizes: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (1, 2)}
+
+    def hosts(self) -> Iterator[Host]:
+        """As many fronts as there are."""
+        yield from super().hosts()
+        for number in range(1, self.size["fronts"]):
+            yield Host(f"front-{number}", self.serve, needs=("llm",), open_to_users=True)
+
+
+def test_how_many_hosts_there_are_and_how_far_away_they_are_is_drawn() -> None:
+    """Whatever there is can be struck, and is as far away as it is said to be; mostly all are near."""
+    plans = Plans(Roomy(), runs=300, steps=6)
+    settings = [plan.setting for plan in plans.plans]
+    assert settings[0] == Setting(), "the first run is the simplest"
+    assert {str(setting.sizes) for setting in settings} == {"{}", "{'fronts': 2}"}
+    assert 150 < sum(not setting.latencies for setting in settings) < 270
+    assert {host for setting in settings for host in setting.latencies} == {
+        *("front", "front-1", "llm"),
+        *("user:alice", "user:bob"),
+    }
+    struck = [{end for _, at in pairs for end in at} for pairs in plans.pairs()]
+    assert all(setting.sizes for setting, ends in zip(settings, struck, strict=True) if "front-1" in ends)
+    assert any("front-1" in ends for ends in struck)
+
+
+def test_an_operation_that_is_off_is_done_by_who_can_do_nothing_else() -> None:
+    """So a run without some operations goes deeper into the others, and no run stands still."""
+
+    class Stairs(Quiet):
+        fault_kinds = ()
+
+        @operation(when=lambda user: "up" not in user.memory)
+        async def climb(self, user: User) -> None:
+            user.memory["up"] = True
+
+        @operation(when=lambda user: "up" in user.memory)
+        async def look(self, user: User) -> None: ...
+
+        @operation(when=lambda user: "up" in user.memory)
+        async def act(self, user: User) -> None: ...
+
+    done = Plans(Stairs(), runs=300, steps=6)
+    seen: dict[str, list[set[str]]] = {}
+    for plan, frame in zip(done.plans, done.frames, strict=True):
+        off = frame.partition("off: ")[2]
+        seen.setdefault(off, []).append({step.action.operation for step in plan.steps if isinstance(step.action, Do)})
+    assert not any("look" in names for names in seen["look"])
+    assert any("look" in names for names in seen["climb"]), "who has to climb first climbs"
+    assert any("look" in names for names in seen["act, climb, look"])
+    assert len(seen[""]) > 100, "mostly nothing is off"
+
+
+def test_a_frame_says_all_that_was_drawn() -> None:
+    """So that a failure is reported with what it was found with."""
+    frames = Plans(Roomy(), runs=200, steps=1).frames
+    assert frames[0] == "1 user, latency 1 ms; faults: none"
+    assert any(re.match(r"\d users?, latency . ms, 20 ms from and to \S+[,;]", frame) for frame in frames)
+    assert any("fronts: 2" in frame and "often: act" in frame for frame in frames)
+    assert any("slow user:alice->front" in frame and "seldom: a fault" in frame for frame in frames)
+    (begun,) = set(Plans(racing, runs=1, steps=1, prefixes=[PREFIX]).frames)
+    assert begun.startswith("2 users, latency 3 ms; goes on from 2 given steps; faults: none")

@@ -295,3 +295,34 @@ def wrapped(error: Exception, cause: BaseException | None = None) -> Exception:
 def test_a_lost_connection_is_known_however_a_client_library_wraps_it(error: Exception, lost: bool) -> None:
     """httpx raises its own error from the socket's: taken for a bug of the operation, it would cry wolf."""
     assert is_connection_loss(error) is lost
+
+
+class Asking(Quiet):
+    """Its users connect and wait for a greeting."""
+
+    async def serve(self) -> None:
+        """Greet."""
+        await trio.serve_tcp(lambda stream: stream.send_all(b"hello"), PORT, host="0.0.0.0")
+
+    @operation()
+    async def act(self, user: User) -> str:
+        """Return the greeting."""
+        async with await trio.open_tcp_stream("server", PORT) as stream:
+            return (await stream.receive_some()).decode()
+
+
+def test_a_host_that_is_far_away_is_so_for_everybody() -> None:
+    """The links from and to it are as slow as it is far; the history says how slow the slowest is."""
+
+    def took_s(**latencies: float) -> float:
+        setting = Setting(latency_s=0.001, latencies={name.replace("_", ":"): each for name, each in latencies.items()})
+        done = simulate(Asking(), Plan(setting, (Step(Do("act", 0), 1.0),)), ())
+        (act,) = done.history.operations()
+        assert act.completed is not None
+        assert done.history.events[0].data["latency_s"] == max(0.001, *latencies.values(), 0.0)
+        return act.completed.at_s - act.invoked.at_s
+
+    near_s = took_s()
+    assert near_s >= 0.002
+    assert took_s(user_alice=0.02) == took_s(server=0.02) == pytest.approx(20 * near_s)
+    assert took_s(user_alice=0.02, server=0.05) == pytest.approx(50 * near_s)

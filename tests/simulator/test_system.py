@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import pytest
@@ -12,6 +12,7 @@ from simulator import Host, InputError, System, Trouble, User, always, operation
 from simulator.campaign import Budget, Campaign
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Plan, Setting, Step, Strike
+from simulator.simulated_run import SimulatedRun
 from simulator.story import tell
 from simulator.system import load_system
 from tests.simulator.small import Quiet, outcomes, quiet, twins
@@ -144,6 +145,8 @@ def with_trouble(host: str, *names: str, sentence: str = "") -> Host:
         (type("Declared", (Quiet,), {"users": (3, 1)}), r"users=\(3, 1\)"),
         (type("Declared", (Quiet,), {"users": (-1, 1)}), r"users=\(-1, 1\)"),
         (type("Declared", (Quiet,), {"latencies_s": ()}), "latencies_s"),
+        (type("Declared", (Quiet,), {"sizes": {"fronts": ()}}), r"sizes has 'fronts': \(\), nothing to draw"),
+        (type("Declared", (Quiet,), {"sizes": {"fronts": (1, -1)}}), "sizes has 'fronts'"),
         (type("Declared", (Quiet,), {"latencies_s": (-0.1,)}), "latencies_s"),
         (type("Declared", (Quiet,), {"fault_kinds": ("crahs",)}), "no fault kind 'crahs'.*Known: crash"),
         (hosts(Host("a", quiet.serve), Host("a", quiet.serve)), "two hosts named 'a'"),
@@ -272,3 +275,43 @@ def test_a_system_without_hosts_is_one_sentence() -> None:
     """Most likely the name of the method is misspelt."""
     with pytest.raises(InputError, match=r"System does not define hosts\(\)"):
         System().check_declared()
+
+
+class Sized(Quiet):
+    """As many hosts as it is asked for."""
+
+    fault_kinds = None
+    sizes: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (2, 1, 3)}
+
+    def hosts(self) -> Iterator[Host]:
+        """All fronts."""
+        for number in range(self.size["fronts"]):
+            yield Host(f"front-{number}", self.serve, open_to_users=True)
+
+
+def test_a_plan_says_how_many_hosts_there_are() -> None:
+    """Where it says nothing there are as many as usual."""
+
+    def names(setting: Setting) -> list[str]:
+        with SimulatedRun(Sized(), setting) as run:
+            return [host.name for host in run.hosts]
+
+    assert names(Setting()) == ["front-0", "front-1"]
+    assert names(Setting(sizes={"fronts": 1})) == ["front-0"]
+    assert len(Sized().sized({"fronts": 3}).possible_faults()["crash"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        (Setting(sizes={"fronts": 4}), r"the plan is of fronts=4, and the system has fronts: 2, 1, 3\."),
+        (Setting(sizes={"backs": 1}), "the plan is of backs=1, and the system has fronts: 2, 1, 3"),
+        (Setting(latencies={"user:bob": 0.02}), "host='user:bob' far away. .*user:alice"),
+        (Setting(latencies={"front-2": 0.02}), "host='front-2' far away"),
+    ],
+)
+def test_a_plan_of_a_system_that_was_another_is_refused(setting: Setting, says: str) -> None:
+    """By name, before anything is done."""
+    with pytest.raises(InputError, match=says):
+        Sized().check_plan(Plan(setting, ()))
+    Sized().check_plan(Plan(Setting(sizes={"fronts": 3}, latencies={"front-2": 0.02, "user:alice": 0.02}), ()))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from typing import Any, TypeVar
@@ -11,8 +12,9 @@ import click
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.system import System
 from simulator.workers import Alone, Pool, Workers, is_portable
+from simulator.world.bystanders import standing_still
 
-__all__ = ["hired", "worker_options"]
+__all__ = ["held_up", "hired", "worker_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONNECT_WITHIN_S = 10.0
@@ -63,7 +65,7 @@ def _connected(address: str) -> Iterator[Pool]:
         raise EnvironmentFailedError(
             f"no Dask scheduler answers at {address}: {error}. Start dask scheduler."
         ) from error
-    with client:
+    with client, standing_still(lambda: held_up(client.loop)):
         threads = client.nthreads()
         if not threads:
             raise EnvironmentFailedError(f"the cluster at {address} has no workers. Start dask worker {address}.")
@@ -75,3 +77,23 @@ def _connected(address: str) -> Iterator[Pool]:
         deaths = (BrokenExecutor, distributed.KilledWorker)
         with Pool(len(threads), lambda: client.get_executor(pure=False), deaths) as pool:
             yield pool
+
+
+@contextlib.contextmanager
+def held_up(loop: Any) -> Iterator[None]:
+    """Hold up an event loop in another thread, between two of its callbacks.
+
+    Dask's looks at the clock: in a world's time it would wait for years before it sends what is to be sent.
+    """
+    is_held, may_go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_held.set()
+        may_go_on.wait()
+
+    loop.add_callback(wait)
+    is_held.wait()
+    try:
+        yield
+    finally:
+        may_go_on.set()

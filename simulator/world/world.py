@@ -17,6 +17,7 @@ from simulator.errors import SystemFailedError
 from simulator.fault import Trouble
 from simulator.history import Unseen
 from simulator.interrupts import is_ours
+from simulator.world.bystanders import all_standing_still
 from simulator.world.chance import Chance, WallClock
 from simulator.world.clock import VirtualClock
 from simulator.world.host import Host, Incarnation, describe, host_of
@@ -91,6 +92,7 @@ class World:
         self._main_scope = trio.CancelScope()
         self._previous_handler: Any = None
         self._collected_before = gc.isenabled()
+        self._bystanders = all_standing_still()
         _alive.append(self)
         try:
             self._open()
@@ -321,6 +323,7 @@ class World:
             _alive.remove(self)
             self._collect()
             self._restore()
+            self._bystanders.close()
         if self._interrupted:
             raise KeyboardInterrupt
 

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import distributed
 import pytest
+from distributed.utils import LoopRunner
 
 from simulator import EnvironmentFailedError, InputError, System
 from simulator.campaign import Budget, Campaign
 from simulator.statistics import Statistics
 from simulator.workers import Alone, Pool, Workers, check_portable, is_portable
+from simulator.world import World
+from simulator.world.bystanders import standing_still
 from tests.simulator.harmful import KillsOnce, kills_workers, rare, slow
 from tests.simulator.small import Quiet, counting
-from wavetank.workers import hired
+from wavetank.workers import held_up, hired
 
 FAILS, HOLDS = 4, 1
 """Seeds with which the rare system fails in the seventh batch, and in none of eight."""
@@ -164,6 +167,32 @@ def test_a_cluster_finds_what_one_process_finds(alone: Campaign, cluster: distri
     with hired(rare, None, cluster.scheduler_address) as hands:
         assert hands.count == 2
         assert same(campaign(rare, hands, seed=alone.seed), alone)
+
+
+def test_an_event_loop_beside_stands_still_while_a_world_is_open() -> None:
+    """In a world's time it would wait for years before it sends the next job to the cluster."""
+    begun_s, seen = time.time(), []
+
+    def look() -> None:
+        seen.append(time.time())
+        runner.loop.add_callback(look)
+
+    runner = LoopRunner(asynchronous=False)
+    runner.start()
+    runner.loop.add_callback(look)
+    try:
+        with standing_still(lambda: held_up(runner.loop)):
+            for _ in range(10):
+                with World() as world:
+                    world.advance(1.0)
+                    sum(range(100_000))
+                    looked = len(seen)
+                    sum(range(100_000))
+                    assert len(seen) == looked
+    finally:
+        runner.stop()
+    assert len(seen) > 10
+    assert min(seen) >= begun_s
 
 
 def test_a_worker_of_a_cluster_that_kills_itself_loses_nothing(

@@ -70,7 +70,7 @@ def test_a_batch_ends_when_its_time_is_up() -> None:
 def test_a_state_that_few_runs_reached_is_sent_back_with_its_plan() -> None:
     """Of those that many runs reach, no more need be known."""
     begun = (says(5, 5, 5),)
-    searched = search(batch(deep, runs=8, number=5, beginnings=begun))
+    searched = search(batch(deep, runs=8, number=1, beginnings=begun))
     assert searched.statistics.tallies["three"].held in (1, 2)
     assert searched.reached["three"].steps[:3] == begun[0].steps
     many = search(batch(deep, runs=40, beginnings=begun))
@@ -111,15 +111,15 @@ def test_a_beginning_is_as_short_as_it_can_be() -> None:
 
 
 def test_a_campaign_goes_on_from_what_it_reached_once() -> None:
-    """Three right digits in a row are met by one run in twelve; after that by four in ten."""
-    seed = 1  # with which the first that is reached is not too far away
+    """Three right digits in a row are met by one run in forty; after that by one in five."""
+    seed = 5  # with which the first that is reached is not too far away
     done = Campaign(deep, budget=Budget(runs=12 * RUNS_PER_BATCH, steps=30), seed=seed).run()
     held: list[int] = []
     for number in range(12):
         names = tuple(each.name for each in done.properties)
         held.append(search(Batch(deep, names, seed, number, RUNS_PER_BATCH, 30)).statistics.tallies["three"].held)
     assert 0 < sum(held) < 40, "as many as would have reached it without"
-    assert done.statistics.tallies["three"].held > 1.5 * sum(held)
+    assert done.statistics.tallies["three"].held > 4 * sum(held)
 
 
 @pytest.mark.parametrize("system", [quiet, counting])

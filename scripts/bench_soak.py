@@ -1,22 +1,19 @@
 """`scripts/bench soak`: thousands of runs of the healthy platform, and what its workers hold on to meanwhile."""
 
 import json
-import multiprocessing
-import os
-from pathlib import Path
-from typing import Final
 
 import attrs
 import click
+import psutil
 
 from models.system import system
 from scripts.bench_command import run_command
 from simulator.batch import Searched
 from simulator.campaign import Budget, Campaign
-from simulator.errors import EnvironmentFailedError
 from simulator.workers import Pool
+from wavetank.workers import cores
 
-PROCESSES: Final = Path("/proc")
+MIB = 2**20
 
 EPILOG = """
 \b
@@ -30,7 +27,7 @@ many runs); 3 a run could not be repeated exactly. A run in fifty is made twice.
 
 \b
 Examples:
-  scripts/bench soak --runs 20000           about an hour on two cores
+  scripts/bench soak --runs 20000           more than an hour on two cores
   scripts/bench soak --runs 2000 --seed 7   other runs, and fewer
 """
 
@@ -47,12 +44,13 @@ class Held:
     @classmethod
     def now(cls) -> "Held":
         """Look at the workers and at this process."""
-        workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+        itself = psutil.Process()
+        seen = [each for each in map(_look, itself.children()) if each is not None]
         return cls(
-            worker_mib=max(map(_resident_mib, workers), default=0.0),
-            campaign_mib=_resident_mib(os.getpid()),
-            files=max((_entries(pid, "fd") for pid in workers), default=0),
-            threads=max((_entries(pid, "task") for pid in workers), default=0),
+            worker_mib=max((mib for mib, _files, _threads in seen), default=0.0),
+            campaign_mib=itself.memory_info().rss / MIB,
+            files=max((files for _mib, files, _threads in seen), default=0),
+            threads=max((threads for _mib, _files, threads in seen), default=0),
         )
 
     def most(self, other: "Held") -> "Held":
@@ -60,24 +58,26 @@ class Held:
         return Held(*map(max, attrs.astuple(self), attrs.astuple(other)))
 
 
-def _resident_mib(pid: int) -> float:
-    pages = int((PROCESSES / str(pid) / "statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _entries(pid: int, kind: str) -> int:
-    return sum(1 for _ in (PROCESSES / str(pid) / kind).iterdir())
+def _look(worker: psutil.Process) -> tuple[float, int, int] | None:
+    """Return a worker's memory, files and threads; None for one that has just ended."""
+    try:
+        return worker.memory_info().rss / MIB, worker.num_fds(), worker.num_threads()
+    except psutil.NoSuchProcess:
+        return None
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--runs", type=click.IntRange(min=1), default=20_000, show_default=True, help="How many in all.")
 @click.option("--every", type=click.IntRange(min=1), default=1_000, show_default=True, help="How many runs per line.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the campaign.")
-@click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count(), help="Processes that run at once.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=cores,
+    help="Processes that run at once  [as many as there are cores]",
+)
 def bench(runs: int, every: int, seed: int, workers: int) -> int:
     """Run the healthy platform for a long time, and watch its workers."""
-    if not PROCESSES.is_dir():
-        raise EnvironmentFailedError("what processes hold is read from /proc, which this machine has not. Use Linux.")
     parts: list[Held] = []
     held, done, told, told_s = Held(), 0, 0, 0.0
 

@@ -59,7 +59,7 @@ class Seen:
     plan: Plan
     violations: tuple[tuple[str, Violation], ...]
     record: Record
-    frame: str
+    frame: str = ""
     """What was drawn for it before its first step."""
 
     @classmethod

@@ -11,7 +11,7 @@ from simulator.fault import Fault, FaultKind, kind_of
 from simulator.plan import Plan, Setting
 from simulator.system import USER, System, user_host
 
-__all__ = ["FAULTS", "Frame", "Possible", "frames"]
+__all__ = ["FAULTS", "SELDOM", "Frame", "Possible", "frames"]
 
 FAULTS_PER_RUN_MAX = 5
 TERMINATIONS = 4

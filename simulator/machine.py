@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from simulator.fault import Fault
-from simulator.frame import FAULTS, Frame, Possible, frames
+from simulator.frame import FAULTS, SELDOM, Frame, Possible, frames
 from simulator.plan import Action, Do, Plan, Step, Strike, Wait, as_kept
 from simulator.property import Property
 from simulator.run import Result
@@ -38,10 +38,9 @@ class Drawing:
     properties: tuple[Property, ...]
     on_run: Callable[[Plan, Result, str], None]
     prefixes: Sequence[Plan | None] = (None,)
-    frames: st.SearchStrategy[Frame] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "frames", frames(self.system, self.prefixes))
+    frames: st.SearchStrategy[Frame] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: frames(self.system, self.prefixes), takes_self=True)
+    )
 
 
 class Machine(RuleBasedStateMachine):
@@ -81,7 +80,7 @@ class Machine(RuleBasedStateMachine):
         assert self.run is not None
         choices: list[Callable[[st.DataObject], Action]] = []
         for name, (declared, users) in self._sensible().items():
-            weight = declared.weight * (self.frame.weights[name] or 1)
+            weight = declared.weight * (self.frame.weights[name] or SELDOM)
             choices += [partial(_operation, name, declared, users)] * weight
         if self.frame.faults:
             # A quarter of the steps, in a run that favours neither.

@@ -78,7 +78,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def longest_latency_s(self) -> float:
         """The nominal latency of the slowest link."""
-        return max(self.latency_s, *self.latencies.values(), 0.0)
+        return max([self.latency_s, *self.latencies.values()])
 
     def __str__(self) -> str:
         far = "".join(f", {seconds * 1000:g} ms from and to {host}" for host, seconds in self.latencies.items())

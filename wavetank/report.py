@@ -125,7 +125,7 @@ def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> I
     yield f"found with {failure.frame}"
     yield (
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
-        f"{reduction.real_s:.1f} s{rest}. {str(failure.plan.setting).capitalize()}:"
+        f"{reduction.real_s:.1f} s{rest}. {failure.plan.setting}:"
     )
     for number, line in enumerate(trace.story, 1):
         yield f"{number:3}. {line}"

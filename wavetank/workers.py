@@ -14,7 +14,7 @@ from simulator.system import System
 from simulator.workers import Alone, Pool, Workers, is_portable
 from simulator.world.bystanders import standing_still
 
-__all__ = ["held_up", "hired", "worker_options"]
+__all__ = ["cores", "held_up", "hired", "worker_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONNECT_WITHIN_S = 10.0
@@ -40,7 +40,7 @@ def hired(system: System, workers: int | None, cluster: str | None) -> Iterator[
             yield pool
         return
     # A system that cannot be sent to other processes is run in this one, unless that is not what was asked for.
-    count = workers or (_cores() if is_portable(system) else 1)
+    count = workers or (cores() if is_portable(system) else 1)
     if count == 1:
         yield Alone()
     else:
@@ -48,7 +48,7 @@ def hired(system: System, workers: int | None, cluster: str | None) -> Iterator[
             yield pool
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -91,9 +91,9 @@ def held_up(loop: Any) -> Iterator[None]:
         is_held.set()
         may_go_on.wait()
 
-    loop.add_callback(wait)
-    is_held.wait()
     try:
+        loop.add_callback(wait)
+        is_held.wait()
         yield
-    finally:
+    finally:  # also when this is interrupted while it waits: else the loop would be held for ever
         may_go_on.set()

@@ -321,9 +321,9 @@ class World:
                 self._pump_until_ended()
         finally:
             _alive.remove(self)
-            self._collect()
-            self._restore()
-            self._bystanders.close()
+            with self._bystanders:
+                self._collect()
+                self._restore()
         if self._interrupted:
             raise KeyboardInterrupt
 

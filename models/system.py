@@ -138,7 +138,7 @@ class ChatSystem(System):
     """Users chat with agents over WebSocket; PostgreSQL is the ledger, Redis has the news, ClickHouse the analytics."""
 
     users: ClassVar[tuple[int, int]] = (1, 3)
-    sizes: ClassVar[Mapping[str, tuple[int, ...]]] = {"gateways": (2, 1, 3)}
+    replicas: ClassVar[Mapping[str, tuple[int, ...]]] = {"gateways": (2, 1, 3)}
     patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
@@ -165,7 +165,7 @@ class ChatSystem(System):
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
         yield Host("llm", llm.main, on_crash=llm.crash, troubles=llm.troubles())
-        for name in GATEWAYS[: self.size["gateways"]]:
+        for name in GATEWAYS[: self.count_of("gateways")]:
             yield _platform_host(
                 name, config, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
             )

@@ -7,7 +7,7 @@ import trio
 from simulator import Host, System, Violation, always, operation
 from simulator.history import Reading
 from simulator.property import Finding
-from simulator.system import User
+from simulator.user import User
 
 __all__ = ["KERNELS", "Kernel"]
 

@@ -13,10 +13,13 @@ from simulator.errors import (
 )
 from simulator.fault import Trouble
 from simulator.history import Event, History, Kind, Operation, Reading
+from simulator.host import Host
+from simulator.operation import Failed, operation
 from simulator.pending import Pending
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
-from simulator.system import Failed, Host, Observer, System, User, operation
+from simulator.system import System
 from simulator.testcase import machine_for
+from simulator.user import Observer, User
 from simulator.world import World
 
 __all__ = [

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from simulator.history import Value
+from simulator.operation import OperationType
 from simulator.plan import Do, Plan, Step, as_kept
-from simulator.system import OperationType, System
+from simulator.system import System
 
 __all__ = ["simplest_arguments", "simplify_arguments"]
 

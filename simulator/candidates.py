@@ -9,7 +9,7 @@ import msgspec
 from simulator.deviation import LATE_MAX_S, Delay, Deviation, Hold
 from simulator.fault import Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike
-from simulator.system import user_host
+from simulator.user import user_host
 
 __all__ = [
     "calm",
@@ -59,17 +59,17 @@ def calm(plan: Plan) -> Iterator[Plan]:
 
 
 def plainer_settings(plan: Plan) -> Iterator[Plan]:
-    """Heal everything at once; use the default latencies, seed and sizes."""
+    """Heal everything at once; use the default latencies, seed and replicas."""
     setting = plan.setting
     plain = Setting(users=setting.users)
     left = setting.left_broken
     plainer: Iterable[dict[str, Any]] = (
-        {name: getattr(plain, name) for name in ("left_broken", "latency_s", "seed", "latencies", "sizes")},
+        {name: getattr(plain, name) for name in ("left_broken", "latency_s", "seed", "latencies", "replicas")},
         {"left_broken": ()},
         *({"left_broken": left[:place] + left[place + 1 :]} for place in range(len(left))),
         {"seed": plain.seed},
-        {"sizes": {}},
-        *({"sizes": _without(setting.sizes, kind)} for kind in setting.sizes),
+        {"replicas": {}},
+        *({"replicas": _without(setting.replicas, kind)} for kind in setting.replicas),
         {"latencies": {}},
         *({"latencies": _without(setting.latencies, host)} for host in setting.latencies),
         {"latency_s": plain.latency_s},

@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 from simulator.errors import InputError, known_names
 from simulator.fault import Fault
+from simulator.host import Host
 from simulator.pending import Pending
-from simulator.system import USER, Host
+from simulator.user import USER
 
 __all__ = ["Excuses"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from simulator.fault import Fault, FaultKind, kind_of
 from simulator.plan import Plan, Setting
-from simulator.system import USER, System, user_host
+from simulator.system import System
+from simulator.user import USER, user_host
 
 __all__ = ["FAULTS", "SELDOM", "Frame", "Possible", "frames"]
 
@@ -60,11 +61,11 @@ class _Possibilities:
         self._system = system
         self._of: dict[bytes, tuple[list[list[Possible]], list[str]]] = {}
 
-    def of(self, sizes: Mapping[str, int]) -> tuple[list[list[Possible]], list[str]]:
+    def of(self, replicas: Mapping[str, int]) -> tuple[list[list[Possible]], list[str]]:
         """Return what can strike each place, and the names of the hosts."""
-        key = msgspec.json.encode(sizes)
+        key = msgspec.json.encode(replicas)
         if key not in self._of:
-            system = self._system.sized(sizes)
+            system = self._system.with_replicas(replicas)
             self._of[key] = _possible_at_places(system), [host.name for host in system.for_run().hosts()]
         return self._of[key]
 
@@ -74,7 +75,7 @@ def _frames(draw: st.DrawFn, system: System, possibilities: _Possibilities, pref
     # Of one there is nothing to draw; Hypothesis would all the same, and every seed would mean other runs.
     prefix = draw(st.sampled_from(prefixes)) if len(prefixes) > 1 else prefixes[0]
     setting = draw(_settings(system, possibilities)) if prefix is None else prefix.setting
-    possible, hosts = possibilities.of(setting.sizes)
+    possible, hosts = possibilities.of(setting.replicas)
     # Few faults that strike the same places again and again reach deeper states than many that strike once. First is
     # drawn what suffers, then whether it is struck itself or a link to it, then the place, then the kind: a service
     # with many troubles or many clients would else keep the faults from all others.
@@ -98,14 +99,14 @@ def _frames(draw: st.DrawFn, system: System, possibilities: _Possibilities, pref
 @st.composite
 def _settings(draw: st.DrawFn, system: System, possibilities: _Possibilities) -> Setting:
     # The usual size is drawn in half of the runs and more.
-    sizes = {kind: draw(st.sampled_from((counts[0], *counts))) for kind, counts in system.sizes.items()}
+    replicas = {kind: draw(st.sampled_from((counts[0], *counts))) for kind, counts in system.replicas.items()}
     setting = Setting(
         users=draw(st.integers(*system.users)),
         latency_s=draw(st.sampled_from(system.latencies_s)),
         seed=draw(st.integers(0, SEED_MAX)),
-        sizes={kind: count for kind, count in sizes.items() if count != system.sizes[kind][0]},
+        replicas={kind: count for kind, count in replicas.items() if count != system.replicas[kind][0]},
     )
-    _possible, hosts = possibilities.of(setting.sizes)
+    _possible, hosts = possibilities.of(setting.replicas)
     places = [*hosts, *_users(setting)]
     far = [draw(st.sampled_from(places)) for _ in range(draw(st.sampled_from(FAR_HOSTS)))]
     latencies = {name: draw(st.sampled_from(system.latencies_s)) for name in dict.fromkeys(far)}

@@ -12,11 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from simulator.fault import Fault
 from simulator.frame import FAULTS, SELDOM, Frame, Possible, frames
+from simulator.operation import OperationType
 from simulator.plan import Action, Do, Plan, Step, Strike, Wait, as_kept
 from simulator.property import Property
 from simulator.run import Result
 from simulator.simulated_run import SimulatedRun
-from simulator.system import OperationType, System, User
+from simulator.system import System
+from simulator.user import User
 
 __all__ = ["Drawing", "Machine"]
 

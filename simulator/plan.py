@@ -60,7 +60,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `left_broken` names hosts. What strikes them, or a link of theirs, when the steps are done stays at first: all other
     hosts, the core, must finish without them what does not need them. Empty: everything is healed at once.
 
-    `latencies` are those of all links from and to hosts that are farther away, in seconds. `sizes` is how many hosts
+    `latencies` are those of all links from and to hosts that are farther away, in seconds. `replicas` is how many hosts
     there are of a kind that the system declares, where it is not the usual number.
     """
 
@@ -69,7 +69,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     left_broken: tuple[str, ...] = ()
     latencies: dict[str, float] = {}
-    sizes: dict[str, int] = {}
+    replicas: dict[str, int] = {}
 
     def latency_between_s(self, one: str, other: str) -> float:
         """Return the nominal one-way latency of the links between two hosts: what the farther one has."""
@@ -81,12 +81,14 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max([self.latency_s, *self.latencies.values()])
 
     def __str__(self) -> str:
-        far = "".join(f", {seconds * 1000:g} ms from and to {host}" for host, seconds in self.latencies.items())
-        sizes = "".join(f", {kind}: {count}" for kind, count in self.sizes.items())
-        left = f", {' and '.join(self.left_broken)} left broken" if self.left_broken else ""
-        return (
-            f"{self.users} user{'' if self.users == 1 else 's'}, latency {self.latency_s * 1000:g} ms{far}{sizes}{left}"
-        )
+        parts = [f"{self.users} user{'' if self.users == 1 else 's'}", f"latency {self.latency_s * 1000:g} ms"]
+        parts += [f"{seconds * 1000:g} ms from and to {host}" for host, seconds in self.latencies.items()]
+        parts += [f"{kind}: {count}" for kind, count in self.replicas.items()]
+        if self.left_broken:
+            parts.append(f"{' and '.join(self.left_broken)} left broken")
+        if self.seed:
+            parts.append(f"random numbers of seed {self.seed}")
+        return ", ".join(parts)
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,10 +12,12 @@ from simulator.errors import InputError
 from simulator.excuse import Excuses
 from simulator.fault import Fault, FaultKind, Nemesis, kind_of
 from simulator.history import History, Kind, Value
+from simulator.operation import Failed, OperationType
 from simulator.pending import Pending
 from simulator.plan import Do, Setting, Step, Strike
 from simulator.property import Outcome, Property, Verdict
-from simulator.system import USER, Failed, OperationType, System, User, user_name
+from simulator.system import System
+from simulator.user import USER, User, user_name
 from simulator.world.host import describe
 
 __all__ = ["OBSERVER", "Result", "Run", "judge"]
@@ -80,7 +82,7 @@ class Run:
     """What faults are done to."""
 
     def __init__(self, system: System, setting: Setting, history: History) -> None:
-        self.system = system.sized(setting.sizes).for_run()
+        self.system = system.with_replicas(setting.replicas).for_run()
         self.hosts = tuple(self.system.hosts())
         """The hosts as this run has them: their services are its own."""
         self._troubles = {host.name: host.troubles for host in self.hosts if host.troubles}

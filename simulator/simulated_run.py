@@ -12,7 +12,8 @@ from simulator.history import History, Kind, Value
 from simulator.plan import Plan, Setting, Step
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, Run, is_from_outside, judge
-from simulator.system import Observer, System
+from simulator.system import System
+from simulator.user import Observer
 from simulator.world import World, current_host
 from simulator.world.host import describe
 from simulator.world.recorder import Recorder

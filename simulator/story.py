@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from simulator.deviation import Delay, Deviation, Hold
+from simulator.operation import OperationType
 from simulator.plan import Do, Plan, Step, Strike
-from simulator.system import OperationType, System, user_name
+from simulator.system import System
+from simulator.user import user_name
 
 __all__ = ["tell", "tell_deviation"]
 

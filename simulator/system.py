@@ -1,171 +1,26 @@
-"""What a user of wavetank writes: a system, its hosts, its operations and its promises."""
+"""The system under test, as its owner writes it: its hosts, its operations and its promises."""
 
 import copy
-import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self
 
-import attrs
 import networkx as nx
 
 from simulator.errors import InputError, WavetankError, known_names
-from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of, trouble_kind
-from simulator.history import History, Value
+from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of
+from simulator.history import History
+from simulator.host import Host, check_hosts, topology_of
+from simulator.operation import OperationType, operations_of
 from simulator.pending import Pending
 from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
+from simulator.user import Observer, User, user_host
 
-if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
-    from hypothesis.strategies import SearchStrategy
-
-__all__ = ["Failed", "Host", "Observer", "OperationType", "System", "Trouble", "User", "operation"]
-
-F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
-_MARK = "__wavetank_operation__"
-
-
-class Failed(Exception):
-    """Raised by an operation that definitely did not happen: it was refused before it could have any effect.
-
-    An `OSError`, a broken connection or a timeout means instead that nobody knows, and is recorded so.
-    """
-
-
-@attrs.frozen
-class Host:
-    """A host of a system: its name, the ordinary Trio program that runs on it, and which hosts it connects to.
-
-    `open_to_users` hosts are those that users connect to. `on_crash` is called at the instant of a crash, for a
-    simulated service that must forget what was not on its disk. `troubles` are what its service can be made to do.
-
-    `optional` are those of its `needs` that it can do without: what needs this host does not need them.
-
-    `behind` is a name that several hosts share, beside their own: whoever connects to it is led to each of them in
-    turn, as a DNS name with several addresses does. `needs` may hold such a name.
-
-    `on_terminate` makes the host one that can be told to end, as by SIGTERM: it is called on the host, and `main` is
-    expected to finish what it does and return. If it has not when the fault ends, it is crashed. A `main` that returns
-    is a process that ended: what it had sent is delivered, its connections are closed in order, new ones are refused,
-    and `on_crash` is not called, since it had its chance to write. Only the end of a fault starts it afresh.
-    """
-
-    name: str
-    main: Callable[[], Awaitable[object]]
-    needs: tuple[str, ...] = ()
-    open_to_users: bool = False
-    on_crash: Callable[[], None] | None = None
-    troubles: tuple[Trouble, ...] = ()
-    behind: str = ""
-    on_terminate: Callable[[], None] | None = None
-    optional: tuple[str, ...] = ()
-
-
-class Observer:
-    """Records what is seen on one host: `observer.observe("frame", to="alice", text="hi")`."""
-
-    def __init__(self, record: Callable[[str, Mapping[str, Value]], None]) -> None:
-        self._record = record
-
-    def observe(self, name: str, /, **data: Value) -> None:
-        """Add an observation to the history, at this moment."""
-        self._record(name, data)
-
-
-class User(Observer):
-    """One user of a run, on a host of their own, with whatever the system's operations keep in `memory`."""
-
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        record: Callable[[str, Mapping[str, Value]], None],
-        start: Callable[[Callable[[], Awaitable[object]]], None],
-    ) -> None:
-        super().__init__(record)
-        self.number = number
-        self.name = name
-        self.memory: dict[str, Any] = {}
-        self._start = start
-
-    def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
-        """Run an async function on the user's host beside the operations, until the run ends: a reader, say."""
-        self._start(task)
-
-    def __repr__(self) -> str:
-        return f"<user {self.name}>"
-
-
-@attrs.frozen(eq=False)
-class OperationType:
-    """A kind of operation: how its arguments are drawn, and when it makes sense."""
-
-    name: str
-    arguments: Mapping[str, "SearchStrategy[Any]"]
-    when: Callable[[User], bool] | None
-    sentence: str
-    weight: int
-    takes: inspect.Signature
-    """What the method takes besides itself and the user."""
-    needs: tuple[str, ...] | None = None
-    """What it needs in order to return, beside the user's way to the system. None: it may need everything."""
-
-    def check_arguments(self, arguments: Mapping[str, Value]) -> None:
-        """Raise InputError for arguments that the method does not take: a plan that an older system has made."""
-        try:
-            self.takes.bind(**arguments)
-        except TypeError as error:
-            raise InputError(
-                f"operation {self.name!r} cannot be done with arguments={', '.join(arguments) or 'none'}: {error}; it "
-                f"takes {', '.join(self.takes.parameters) or 'none'}. The system has changed since the plan was made."
-            ) from error
-
-
-def operation(
-    *,
-    when: Callable[[User], bool] | None = None,
-    sentence: str = "",
-    weight: int = 1,
-    needs: tuple[str, ...] | None = None,
-    **arguments: "SearchStrategy[Any]",
-) -> Callable[[F], F]:
-    """Make an async method `(self, user, **arguments)` an operation.
-
-    It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold.
-    `when` says, from what the user remembers, whether the operation makes sense now. `sentence` words it in a
-    report, with the arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with
-    others. `needs` are the hosts without which it may never return, beside those that users connect to; if it is not
-    given, any host may be.
-    """
-
-    def mark(method: F) -> F:
-        name = method.__name__
-        words = sentence or " ".join(
-            ["{user}", name.replace("_", " "), *(f"{each}={{{each}!r}}" for each in arguments)]
-        )
-        if not inspect.iscoroutinefunction(cast("object", method)):
-            raise InputError(f"operation {name!r} must be async: write async def {name}(self, user, ...).")
-        for argument, strategy in arguments.items():
-            if not callable(getattr(strategy, "filter", None)):
-                raise InputError(
-                    f"argument {argument!r} of operation {name!r} is {strategy!r}, not a Hypothesis strategy. "
-                    "Example: st.integers(1, 9)"
-                )
-            if argument not in inspect.signature(method).parameters:
-                raise InputError(f"operation {name!r} has no argument {argument!r} to draw. Name one of its own.")
-        for _text, field, _spec, _conversion in Formatter().parse(words):
-            if field is not None and field not in ("user", *arguments):
-                raise InputError(f"the sentence of operation {name!r} names {{{field}}}, which it does not have.")
-        signature = inspect.signature(method)
-        takes = signature.replace(parameters=list(signature.parameters.values())[2:])
-        setattr(method, _MARK, OperationType(name, arguments, when, words, weight, takes, needs))
-        return method
-
-    return mark
+__all__ = ["System", "load_system"]
 
 
 class System:
@@ -183,9 +38,9 @@ class System:
     latencies_s: ClassVar[tuple[float, ...]] = (0.001, 0.0002, 0.02)
     """Nominal one-way latencies, one of which is drawn per run; the first is the simplest."""
 
-    sizes: ClassVar[Mapping[str, tuple[int, ...]]] = {}
-    """How many hosts of a kind a run may have, for `hosts` to ask as `self.size["gateways"]`; the first is the usual
-    number, and the simplest."""
+    replicas: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    """How many hosts of a kind a run may have, for `hosts` to ask as `self.count_of("gateways")`; the first is the
+    usual number, and the simplest."""
 
     quiet_within_s: ClassVar[float] = 60.0
     """How long after heal, in simulated seconds, the system may take until nothing is pending."""
@@ -203,8 +58,7 @@ class System:
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
 
-    unusual: Mapping[str, int] = {}
-    """How many hosts there are of a kind, where it is not the usual number."""
+    _counts: Mapping[str, int] = {}
 
     def hosts(self) -> Iterable[Host]:
         """Yield the system's hosts. Called once per run; make fresh services here."""
@@ -257,24 +111,25 @@ class System:
         planted.planted = chosen
         return planted
 
-    @property
-    def size(self) -> dict[str, int]:
-        """How many hosts of each declared kind there are."""
-        return {kind: possible[0] for kind, possible in self.sizes.items()} | dict(self.unusual)
-
-    def sized(self, sizes: Mapping[str, int]) -> Self:
+    def with_replicas(self, counts: Mapping[str, int]) -> Self:
         """Return a copy with so many hosts of these kinds. Raises InputError for what the system does not declare."""
-        for kind, count in sizes.items():
-            if count not in self.sizes.get(kind, ()):
-                known = "; ".join(f"{each}: {', '.join(map(str, counts))}" for each, counts in self.sizes.items())
-                raise InputError(f"the plan is of {kind}={count}, and the system has {known or 'one size only'}.")
+        for kind, count in counts.items():
+            if count not in self.replicas.get(kind, ()):
+                known = "; ".join(
+                    f"{each}: {', '.join(map(str, possible))}" for each, possible in self.replicas.items()
+                )
+                raise InputError(f"the plan has {kind}={count}, and the system {known or 'declares no replicas'}.")
         resized = copy.copy(self)
-        resized.unusual = dict(sizes)
+        resized._counts = dict(counts)
         return resized
+
+    def count_of(self, kind: str) -> int:
+        """Return how many hosts of a declared kind there are in this run."""
+        return self._counts.get(kind, self.replicas[kind][0])
 
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""
-        return dict(_operations_of(type(self)))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+        return dict(operations_of(type(self)))  # type: ignore[arg-type]  # mypy doubts that a class is hashable
 
     def all_properties(self) -> tuple[Property, ...]:
         """Return every promise: the listed, the methods, and those that every system makes."""
@@ -300,11 +155,17 @@ class System:
         fewest, most = self.users
         if not 0 <= fewest <= most:
             raise InputError(f"{what}.users={self.users!r} is not the fewest and the most users of a run.")
-        for kind, possible in self.sizes.items():
+        for kind, possible in self.replicas.items():
             if not possible or min(possible) < 0:
-                raise InputError(f"{what}.sizes has {kind!r}: {possible!r}, nothing to draw. Give numbers, 0 or more.")
+                raise InputError(
+                    f"{what}.replicas has {kind!r}: {possible!r}, nothing to draw. Give numbers, 0 or more."
+                )
         if not self.latencies_s or min(self.latencies_s) < 0:
             raise InputError(f"{what}.latencies_s={self.latencies_s!r} has nothing to draw. Give seconds, 0 or more.")
+        for counts in ({}, *({kind: count} for kind, possible in self.replicas.items() for count in possible)):
+            self.with_replicas(counts)._check_hosts(what)
+
+    def _check_hosts(self, what: str) -> None:
         try:
             hosts = list(self.for_run().hosts())
         except WavetankError:
@@ -313,9 +174,7 @@ class System:
             raise InputError(
                 f"{what}.hosts() raised {type(error).__name__}: {error}. It yields Host objects."
             ) from error
-        for host in hosts:
-            _check_names(what, host, hosts)
-            _check_troubles(what, host)
+        check_hosts(what, hosts)
         names = dict.fromkeys(name for host in hosts for name in (host.name, host.behind) if name)
         for each in self.operations().values():
             for needed in each.needs or ():
@@ -340,9 +199,9 @@ class System:
                         "A trace can be replayed only on the system that it was saved from."
                     )
                 operation_type.check_arguments(step.action.arguments)
-        setting, sized = plan.setting, self.sized(plan.setting.sizes)
+        setting, system = plan.setting, self.with_replicas(plan.setting.replicas)
         if setting.left_broken or setting.latencies:
-            names = [host.name for host in sized.for_run().hosts()]
+            names = [host.name for host in system.for_run().hosts()]
             users = [user_host(number) for number in range(setting.users)]
             for name in setting.left_broken:
                 if name not in names:
@@ -353,7 +212,7 @@ class System:
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
-        return _topology(list(self.for_run().hosts()))
+        return topology_of(list(self.for_run().hosts()))
 
     def possible_faults(self) -> dict[str, list[tuple[str, ...]]]:
         """Return, per allowed fault kind, the places it can strike: hosts, or links as (source, destination).
@@ -361,7 +220,7 @@ class System:
         Links go from whoever connects; one-way kinds strike either direction. Users' links follow from the run's users.
         """
         hosts = list(self.for_run().hosts())
-        links: list[tuple[str, ...]] = [(a, b) for a, b in _topology(hosts).edges if a != b]
+        links: list[tuple[str, ...]] = [(a, b) for a, b in topology_of(hosts).edges if a != b]
         places: dict[str, list[tuple[str, ...]]] = {
             kind.name: [(host.name,) for host in hosts] if kind.strikes == 1 else links for kind in FAULT_KINDS.values()
         }
@@ -378,30 +237,6 @@ class System:
     def sentence(self, fault: Fault) -> str:
         """Word a fault for a report. Raises InputError for a kind that neither wavetank nor the system has."""
         return kind_of(fault, {} if fault.kind in FAULT_KINDS else self.declared_troubles()).worded(fault)
-
-
-@functools.cache
-def _operations_of(system: type[System]) -> dict[str, OperationType]:
-    found = inspect.getmembers(system, lambda member: hasattr(member, _MARK))
-    return {name: getattr(member, _MARK) for name, member in found}
-
-
-USER = "user"
-"""All users, in a topology."""
-RESERVED_NAMES = (USER, "observer")
-"""Host names that mean something else: all users in a topology, and where stores are inspected from."""
-
-USER_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
-
-
-def user_name(number: int) -> str:
-    """Return the name of a plan's user."""
-    return USER_NAMES[number] if number < len(USER_NAMES) else f"user{number}"
-
-
-def user_host(number: int) -> str:
-    """Return the name of the host that a plan's user is on."""
-    return f"{USER}:{user_name(number)}"
 
 
 def load_system(path: str) -> System:
@@ -433,55 +268,6 @@ def load_system(path: str) -> System:
             f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
         )
     return found
-
-
-def _topology(hosts: Sequence[Host]) -> "nx.DiGraph[str]":
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    for host in hosts:
-        graph.add_node(host.name)
-        for needed in host.needs:
-            graph.add_edges_from((host.name, each.name) for each in hosts if needed in (each.name, each.behind))
-        if host.open_to_users:
-            graph.add_edge(USER, host.name)
-    return graph
-
-
-def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
-    names = [each.name for each in hosts]
-    if names.count(host.name) > 1 or host.name in RESERVED_NAMES:
-        raise InputError(f"{what} has two hosts named {host.name!r}, or that name is wavetank's own. Rename it.")
-    if host.behind in (*names, *RESERVED_NAMES):
-        raise InputError(
-            f"{what}'s host {host.name!r} is behind {host.behind!r}, which is a host's own name, or wavetank's. "
-            "Give the hosts that share a name another one."
-        )
-    known = dict.fromkeys((*names, *(each.behind for each in hosts if each.behind)))
-    for needed in host.needs:
-        if needed not in known:
-            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known, '')}")
-    for needed in host.optional:
-        if needed not in host.needs:
-            raise InputError(
-                f"{what}'s host {host.name!r} can do without {needed!r} (optional), which is not among its needs: "
-                f"{', '.join(host.needs) or 'none'}. Name it there too."
-            )
-
-
-def _check_troubles(what: str, host: Host) -> None:
-    names = [each.name for each in host.troubles]
-    for trouble in host.troubles:
-        if trouble.name in FAULT_KINDS or names.count(trouble.name) > 1:
-            raise InputError(
-                f"{what}'s host {host.name!r} has two troubles named {trouble.name!r}, or that is a fault kind of "
-                "wavetank's own. Rename it."
-            )
-        try:
-            trouble_kind(trouble).worded(Fault(trouble.name, (host.name,)))
-        except (LookupError, ValueError) as error:
-            raise InputError(
-                f"the sentence of trouble {trouble.name!r} of {what}'s host {host.name!r} cannot be worded "
-                f"({type(error).__name__}: {error}). It may hold {{0}}, the host, and {{for_s}}."
-            ) from error
 
 
 def _uncaught(history: Any) -> Violation | None:

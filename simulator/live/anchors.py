@@ -8,7 +8,7 @@ import trio
 
 from simulator.history import Event, History, Kind, Value
 from simulator.plan import Do, Plan, Strike, Wait
-from simulator.system import user_name
+from simulator.user import user_name
 
 __all__ = ["Seen", "WatchedHistory", "anchors_of"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import trio
 import trio.abc
 
+from simulator.host import Host
 from simulator.live.proxy import Proxy
 from simulator.live.target import Target
-from simulator.system import Host
 
 __all__ = ["LiveNames", "on_host"]
 

@@ -24,7 +24,8 @@ from simulator.live.target import Control, Target
 from simulator.plan import Plan, Step, Strike
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, Run, judge
-from simulator.system import Observer, System, user_host
+from simulator.system import System
+from simulator.user import Observer, user_host
 from simulator.world.host import describe
 
 __all__ = ["LiveResult", "LiveRun", "run_live"]

@@ -86,7 +86,8 @@ def load_target(path: Path) -> Target:
 def inexpressible(plan: Plan, target: Target) -> list[str]:
     """Return, per step that cannot be done to the target, a sentence that says which and why. Raises InputError."""
     problems = [
-        f"it is of {kind}={count}, and the target has as many as it has" for kind, count in plan.setting.sizes.items()
+        f"it has {kind}={count}, and how many the target has cannot be changed"
+        for kind, count in plan.setting.replicas.items()
     ]
     for number, step in enumerate(plan.steps, 1):
         if isinstance(step.action, Strike):

@@ -13,6 +13,7 @@ import trio.testing
 from simulator.errors import EnvironmentFailedError
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Kind, Value
+from simulator.host import Host
 from simulator.live.anchors import WatchedHistory, anchors_of
 from simulator.live.logs import HostLog, LogEntry
 from simulator.live.names import LiveNames, on_host
@@ -21,7 +22,6 @@ from simulator.live.process import free_port
 from simulator.live.proxy import Proxy
 from simulator.live.target import Control, ControlAddress, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
-from simulator.system import Host
 from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
 
 ALICE, BOB = "user:alice", "user:bob"

@@ -82,8 +82,8 @@ def test_what_a_target_cannot_do_is_said_by_step() -> None:
         Fault("slow-answers", ("llm",), 1.0),
     )
     assert inexpressible(possible, target) == []
-    of_three = Plan(Setting(sizes={"gateways": 3}), ())
-    assert inexpressible(of_three, target) == ["it is of gateways=3, and the target has as many as it has"]
+    of_three = Plan(Setting(replicas={"gateways": 3}), ())
+    assert inexpressible(of_three, target) == ["it has gateways=3, and how many the target has cannot be changed"]
     said = inexpressible(
         faults(
             Fault("vanish", ("redis",), 1.0),

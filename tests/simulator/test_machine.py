@@ -162,12 +162,12 @@ class Roomy(Busy):
 
     users = (1, 2)
     latencies_s = (0.001, 0.002, 0.02)
-    sizes: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (1, 2)}
+    replicas: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (1, 2)}
 
     def hosts(self) -> Iterator[Host]:
         """As many fronts as there are."""
         yield from super().hosts()
-        for number in range(1, self.size["fronts"]):
+        for number in range(1, self.count_of("fronts")):
             yield Host(f"front-{number}", self.serve, needs=("llm",), open_to_users=True)
 
 
@@ -176,14 +176,14 @@ def test_how_many_hosts_there_are_and_how_far_away_they_are_is_drawn() -> None:
     plans = Plans(Roomy(), runs=300, steps=6)
     settings = [plan.setting for plan in plans.plans]
     assert settings[0] == Setting(), "the first run is the simplest"
-    assert {str(setting.sizes) for setting in settings} == {"{}", "{'fronts': 2}"}
+    assert {str(setting.replicas) for setting in settings} == {"{}", "{'fronts': 2}"}
     assert 150 < sum(not setting.latencies for setting in settings) < 270
     assert {host for setting in settings for host in setting.latencies} == {
         *("front", "front-1", "llm"),
         *("user:alice", "user:bob"),
     }
     struck = [{end for _, at in pairs for end in at} for pairs in plans.pairs()]
-    assert all(setting.sizes for setting, ends in zip(settings, struck, strict=True) if "front-1" in ends)
+    assert all(setting.replicas for setting, ends in zip(settings, struck, strict=True) if "front-1" in ends)
     assert any("front-1" in ends for ends in struck)
 
 
@@ -222,4 +222,15 @@ def test_a_frame_says_all_that_was_drawn() -> None:
     assert any("fronts: 2" in frame and "often: act" in frame for frame in frames)
     assert any("slow user:alice->front" in frame and "seldom: a fault" in frame for frame in frames)
     (begun,) = set(Plans(racing, runs=1, steps=1, prefixes=[PREFIX]).frames)
-    assert begun.startswith("2 users, latency 3 ms; goes on from 2 given steps; faults: none")
+    assert begun.startswith(
+        "2 users, latency 3 ms, random numbers of seed 11; goes on from 2 given steps; faults: none"
+    )
+
+
+def test_a_setting_is_told_whole_and_by_the_names_that_hosts_have() -> None:
+    """Whoever looks for a host looks for it as it is written."""
+    setting = Setting(
+        users=2, latency_s=0.0002, seed=7, left_broken=("DB",), latencies={"Front": 0.02}, replicas={"fronts": 2}
+    )
+    told = "2 users, latency 0.2 ms, 20 ms from and to Front, fronts: 2, DB left broken, random numbers of seed 7"
+    assert str(setting) == told

@@ -13,7 +13,7 @@ from simulator.deviation import LATE_MAX_S, Delay, Hold
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
 from simulator.reducer import Reducer, Reduction, one_by_one
-from simulator.system import user_host
+from simulator.user import user_host
 
 PLENTY_S = 60.0
 
@@ -54,15 +54,15 @@ def test_irrelevant_steps_go() -> None:
 def test_what_is_far_away_or_unusual_is_so_only_where_it_matters() -> None:
     """Hosts come near, and there are as many as usual; who stays far away is still who it was."""
     far = {"redis": 0.02, "user:carol": 0.05, "user:bob": 0.02}
-    setting = Setting(users=3, latencies=far, sizes={"gateways": 3, "agents": 2})
+    setting = Setting(users=3, latencies=far, replicas={"gateways": 3, "agents": 2})
     plan = Plan(setting, (*NOISE, do("cause", user=2), *NOISE))
 
     def fails(each: Plan) -> bool:
         number = next((step.action.user for step in each.steps if names(Plan(each.setting, (step,))) == ["cause"]), 9)
-        return user_host(number) in each.setting.latencies and "agents" in each.setting.sizes
+        return user_host(number) in each.setting.latencies and "agents" in each.setting.replicas
 
     reduced = reduce(plan, fails).plan
-    assert reduced.setting == Setting(users=1, latencies={"user:alice": 0.05}, sizes={"agents": 2})
+    assert reduced.setting == Setting(users=1, latencies={"user:alice": 0.05}, replicas={"agents": 2})
 
 
 def test_faults_follow_the_users_that_they_strike() -> None:

@@ -145,8 +145,8 @@ def with_trouble(host: str, *names: str, sentence: str = "") -> Host:
         (type("Declared", (Quiet,), {"users": (3, 1)}), r"users=\(3, 1\)"),
         (type("Declared", (Quiet,), {"users": (-1, 1)}), r"users=\(-1, 1\)"),
         (type("Declared", (Quiet,), {"latencies_s": ()}), "latencies_s"),
-        (type("Declared", (Quiet,), {"sizes": {"fronts": ()}}), r"sizes has 'fronts': \(\), nothing to draw"),
-        (type("Declared", (Quiet,), {"sizes": {"fronts": (1, -1)}}), "sizes has 'fronts'"),
+        (type("Declared", (Quiet,), {"replicas": {"fronts": ()}}), r"replicas has 'fronts': \(\), nothing to draw"),
+        (type("Declared", (Quiet,), {"replicas": {"fronts": (1, -1)}}), "replicas has 'fronts'"),
         (type("Declared", (Quiet,), {"latencies_s": (-0.1,)}), "latencies_s"),
         (type("Declared", (Quiet,), {"fault_kinds": ("crahs",)}), "no fault kind 'crahs'.*Known: crash"),
         (hosts(Host("a", quiet.serve), Host("a", quiet.serve)), "two hosts named 'a'"),
@@ -281,12 +281,26 @@ class Sized(Quiet):
     """As many hosts as it is asked for."""
 
     fault_kinds = None
-    sizes: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (2, 1, 3)}
+    replicas: ClassVar[dict[str, tuple[int, ...]]] = {"fronts": (2, 1, 3)}
 
     def hosts(self) -> Iterator[Host]:
         """All fronts."""
-        for number in range(self.size["fronts"]):
+        for number in range(self.count_of("fronts")):
             yield Host(f"front-{number}", self.serve, open_to_users=True)
+
+
+def test_hosts_are_checked_for_every_number_of_them() -> None:
+    """Also for one that is drawn late."""
+
+    class Doubled(Sized):
+        def hosts(self) -> Iterator[Host]:
+            yield from super().hosts()
+            if self.count_of("fronts") == 3:
+                yield Host("front-0", self.serve)
+
+    with pytest.raises(InputError, match="two hosts named 'front-0'"):
+        Doubled().check_declared()
+    Sized().check_declared()
 
 
 def test_a_plan_says_how_many_hosts_there_are() -> None:
@@ -297,15 +311,15 @@ def test_a_plan_says_how_many_hosts_there_are() -> None:
             return [host.name for host in run.hosts]
 
     assert names(Setting()) == ["front-0", "front-1"]
-    assert names(Setting(sizes={"fronts": 1})) == ["front-0"]
-    assert len(Sized().sized({"fronts": 3}).possible_faults()["crash"]) == 3
+    assert names(Setting(replicas={"fronts": 1})) == ["front-0"]
+    assert len(Sized().with_replicas({"fronts": 3}).possible_faults()["crash"]) == 3
 
 
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        (Setting(sizes={"fronts": 4}), r"the plan is of fronts=4, and the system has fronts: 2, 1, 3\."),
-        (Setting(sizes={"backs": 1}), "the plan is of backs=1, and the system has fronts: 2, 1, 3"),
+        (Setting(replicas={"fronts": 4}), r"the plan has fronts=4, and the system fronts: 2, 1, 3\."),
+        (Setting(replicas={"backs": 1}), "the plan has backs=1, and the system fronts: 2, 1, 3"),
         (Setting(latencies={"user:bob": 0.02}), "host='user:bob' far away. .*user:alice"),
         (Setting(latencies={"front-2": 0.02}), "host='front-2' far away"),
     ],
@@ -314,4 +328,4 @@ def test_a_plan_of_a_system_that_was_another_is_refused(setting: Setting, says: 
     """By name, before anything is done."""
     with pytest.raises(InputError, match=says):
         Sized().check_plan(Plan(setting, ()))
-    Sized().check_plan(Plan(Setting(sizes={"fronts": 3}, latencies={"front-2": 0.02, "user:alice": 0.02}), ()))
+    Sized().check_plan(Plan(Setting(replicas={"fronts": 3}, latencies={"front-2": 0.02, "user:alice": 0.02}), ()))

@@ -1,5 +1,6 @@
 """Explorers: each departs from the calm order in its own way, and the same way for the same seed."""
 
+import pkgutil
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -7,7 +8,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from simulator.world import World, weather
+from simulator.world import World, explorers, weather
 from simulator.world.explorers import PORTFOLIO, Explorer
 from simulator.world.explorers.bursts import Bursts
 from simulator.world.explorers.delays import Delays
@@ -62,6 +63,12 @@ def leads(order: list[int], tasks: int) -> int:
 
 def switches(order: list[int]) -> int:
     return sum(one != other for one, other in pairwise(order))
+
+
+def test_every_explorer_is_drawn():
+    """What is in the folder and never drawn finds nothing. `deviating` is what shrinking leaves."""
+    files = {module.name for module in pkgutil.iter_modules(explorers.__path__)}
+    assert files == {kind.__module__.rpartition(".")[2] for kind in PORTFOLIO} | {"deviating"}
 
 
 @pytest.mark.parametrize("kind", PORTFOLIO)

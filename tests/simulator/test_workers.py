@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_stack
 
 import distributed
 import pytest
@@ -156,9 +159,12 @@ def test_what_was_found_early_is_not_lost_by_an_interrupt_of_what_comes_before()
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[distributed.LocalCluster]:
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
-    ) as started:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
+        ) as started,
+        standing_still(lambda: held_up(started.loop)),  # its scheduler is in this process, in a loop of its own
+    ):
         yield started
 
 
@@ -167,6 +173,20 @@ def test_a_cluster_finds_what_one_process_finds(alone: Campaign, cluster: distri
     with hired(rare, None, cluster.scheduler_address) as hands:
         assert hands.count == 2
         assert same(campaign(rare, hands, seed=alone.seed), alone)
+
+
+def test_the_client_of_a_cluster_is_held_up_while_a_world_is_open(cluster: distributed.LocalCluster) -> None:
+    """Without that two campaigns on a cluster waited for ever, one in its third failure and one in its sixth."""
+
+    def held() -> list[bool]:
+        frames = sys._current_frames()
+        loops = [frames[thread.ident] for thread in threading.enumerate() if thread.name == "IO loop" and thread.ident]
+        return [any("held_up" in each.f_code.co_qualname for each, _ in walk_stack(frame)) for frame in loops]
+
+    with hired(rare, None, cluster.scheduler_address):
+        assert held() == [False, False], "of the cluster and of its client"
+        with World():
+            assert held() == [True, True]
 
 
 def test_an_event_loop_beside_stands_still_while_a_world_is_open() -> None:

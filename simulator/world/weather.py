@@ -19,7 +19,7 @@ JITTERS = ((0.0, 0, 0.0), (4.0, 16, LATE_MAX_S), (4.0, 16, LATE_MAX_S), (4.0, 4,
 
 Never longer than any time-out of a system worth testing: what breaks things for longer is a fault, and a step.
 """
-CALM_ORDER_ONE_IN = 10
+CALM_ORDER_ONE_IN = 20
 """So many storms leave the order of tasks alone and only make messages late."""
 _MASK = (1 << 64) - 1
 

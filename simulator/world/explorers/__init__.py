@@ -28,11 +28,12 @@ class Explorer(Protocol):
 
 
 PORTFOLIO: tuple[Callable[[random.Random], Explorer], ...] = (
-    *(UniformPicks, UniformPicks),
-    *(Laggard, Laggard),
+    *(UniformPicks,) * 4,
+    *(Laggard,) * 3,
     Priorities,
     Bursts,
     Rounds,
     Delays,
 )
-"""What a storm draws its explorer from. Shallow races are found by uniform picks, starvation by priorities."""
+"""What a storm draws its explorer from: most races are shallow, and found by uniform picks; most others need that one
+task is far behind."""

@@ -32,8 +32,8 @@ class Drawing:
     """Whose runs are drawn, what judges each, and who is handed each finished one, with its frame in words.
 
     Each run begins with one of `prefixes`, drawn: in its setting, with its steps as they are, which count for none of
-    the run's own. None begins in a setting that is drawn, with no step. They are looked at again for every run, so a
-    list may grow meanwhile. `System.check_plan` says whether a plan fits the system. Raising in `on_run` ends it all.
+    the run's own. None begins in a setting that is drawn, with no step. `System.check_plan` says whether a plan fits
+    the system. Raising in `on_run` ends it all.
     """
 
     system: System

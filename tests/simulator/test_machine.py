@@ -133,18 +133,9 @@ def test_a_run_with_a_prefix_is_repeated_by_its_plan_alone() -> None:
 
 
 def test_which_prefix_a_run_begins_with_is_drawn() -> None:
-    """Or none, and then its setting is drawn too. A list that has grown is drawn from as it is by then."""
-    prefixes: list[Plan | None] = [None]
-
-    class Growing(Plans):
-        def _keep(self, plan: Plan, result: Result, frame: str) -> None:
-            super()._keep(plan, result, frame)
-            if len(self.plans) == 10:
-                prefixes[:] = [None, PREFIX, Plan(Setting(seed=12), ())]
-
-    plans = Growing(racing, runs=60, steps=1, prefixes=prefixes).plans
-    assert {len(plan.steps) for plan in plans[:10]} == {1}
-    begun = Counter((repr(plan.setting), len(plan.steps)) for plan in plans[10:])
+    """Or none, and then its setting is drawn too."""
+    plans = Plans(racing, runs=60, steps=1, prefixes=[None, PREFIX, Plan(Setting(seed=12), ())]).plans
+    begun = Counter((repr(plan.setting), len(plan.steps)) for plan in plans)
     assert begun[repr(PREFIX.setting), 3] >= 8
     assert begun[repr(Setting(seed=12)), 1] >= 8
     assert len(begun) > 8, "the others are in settings of their own"

@@ -320,6 +320,7 @@ class Campaign:
                 spell_out=lambda stormy: spelled_out(self.system, stormy),
                 simplest=partial(simplest_arguments, self.system),
                 simplify=partial(simplify_arguments, self.system),
+                hosts=[host.name for host in self.system.for_run().hosts()],
                 on_progress=self._on_reduce,
             )
             try:

@@ -15,10 +15,12 @@ __all__ = [
     "calm",
     "calmer",
     "count_deviations",
+    "far_instead",
     "fewer_holds",
     "fewer_users",
     "joined_delays",
     "merged_users",
+    "nearer",
     "plainer_kinds",
     "plainer_settings",
     "rounder_holds",
@@ -47,6 +49,8 @@ PLAINER_KINDS = {
 """What a fault is first replaced by: kinds that a reader meets more often, and that can be done to real services."""
 PLAINER_ANYWHERE = ("crash", "freeze")
 """The same for every other kind that strikes one host, a trouble of its service for one."""
+FAR_S = LATE_MAX_S / 2
+"""How late a host that is far away makes all its messages, if that is what a storm's late messages come to."""
 HOLDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, LATE_MAX_S)
 
 # Candidates for the plan as a whole
@@ -56,6 +60,15 @@ def calm(plan: Plan) -> Iterator[Plan]:
     """Calm every step at once: what fails in calm weather fails for a reason that survives other deletions."""
     steps = (msgspec.structs.replace(step, weather=0, deviations=()) for step in plan.steps)
     yield Plan(plan.setting, tuple(steps))
+
+
+def far_instead(plan: Plan, hosts: Iterable[str]) -> Iterator[Plan]:
+    """Calm every step, and let one host be farther away: a reader knows what that is, and a real host can be so."""
+    if any(step.weather for step in plan.steps):
+        (quiet,) = calm(plan)
+        for host in hosts:
+            latencies = {**plan.setting.latencies, host: FAR_S}
+            yield Plan(msgspec.structs.replace(plan.setting, latencies=latencies), quiet.steps)
 
 
 def plainer_settings(plan: Plan) -> Iterator[Plan]:
@@ -76,6 +89,12 @@ def plainer_settings(plan: Plan) -> Iterator[Plan]:
     )
     for changes in plainer:
         yield Plan(msgspec.structs.replace(setting, **changes), plan.steps)
+
+
+def nearer(plan: Plan, host: str) -> Plan:
+    """Return the plan with a host that was far away as near as the others."""
+    latencies = _without(plan.setting.latencies, host)
+    return Plan(msgspec.structs.replace(plan.setting, latencies=latencies), plan.steps)
 
 
 def _without(mapping: Mapping[str, T], name: str) -> dict[str, T]:

@@ -12,6 +12,7 @@ from simulator.candidates import (
     calm,
     calmer,
     count_deviations,
+    far_instead,
     fewer_holds,
     fewer_users,
     joined_delays,
@@ -81,12 +82,14 @@ class Reducer:
         spell_out: Callable[[Plan], Plan] = lambda plan: plan,
         simplest: Callable[[Plan], Plan] = lambda plan: plan,
         simplify: Callable[[Plan, Callable[[Plan], bool]], Plan] = lambda plan, _fails: plan,
+        hosts: Sequence[str] = (),
         on_progress: Callable[[Plan, int], None] = lambda _plan, _replays: None,
     ) -> None:
         self._replay = replay
         self._spell_out = spell_out
         self._simplest = simplest
         self._simplify = simplify
+        self._hosts = hosts
         self._begun_s = time.perf_counter()
         self._deadline_s = self._begun_s + budget_s
         self._on_progress = on_progress
@@ -138,6 +141,7 @@ class Reducer:
             self._try(fewer_users)
             for at_step in (calmer, plainer_kinds):
                 self._sweep(at_step)
+            self._try(partial(far_instead, hosts=self._hosts))
             self._fewer_deviations()
             self._margin = self._still_fails(slower(self.best))
             for at_step in (shorter_faults, shorter_pauses, rounder_holds):
@@ -244,9 +248,10 @@ class Reducer:
 
 
 def _size(plan: Plan) -> int:
-    """How much a reader has to keep in mind: steps and deviations; of a storm, everything that it may have done."""
+    """How much a reader has to keep in mind: steps, deviations, who is far; of a storm, everything it may have done."""
     storms = sum(step.weather != 0 for step in plan.steps)
-    return len(plan.steps) + count_deviations(plan, Delay, Hold) + DEVIATIONS_MAX * storms
+    far = len(plan.setting.latencies)
+    return len(plan.steps) + far + count_deviations(plan, Delay, Hold) + DEVIATIONS_MAX * storms
 
 
 def _windows(without: Callable[..., Iterator[Plan]], size: int, plan: Plan, end: int) -> Iterator[Plan]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 import msgspec
 
-from simulator.candidates import calmer, with_step, without_steps
+from simulator.candidates import calmer, nearer, with_step, without_steps
 from simulator.history import Event, History, Kind
 from simulator.plan import Plan, Strike
 from simulator.run import Result
@@ -38,7 +38,7 @@ def nearest_passing(failing: Plan, history: History, run: Callable[[Plan], Resul
 
 
 def _variants(plan: Plan) -> Iterator[tuple[Plan, str]]:
-    """Yield the plan without one thing: a deviation or a storm, else a fault; the last first.
+    """Yield the plan without one thing: a deviation or a storm, else a host far away, else a fault; the last first.
 
     Without an operation it passes too, since none is left that is not needed, but that tells nothing.
     """
@@ -50,6 +50,8 @@ def _variants(plan: Plan) -> Iterator[tuple[Plan, str]]:
             yield without, f"unless {tell_deviation(each)}"
         if step.weather:
             yield next(calmer(plan, index)), f"in calm weather at step {index + 1}"
+    for host, seconds in plan.setting.latencies.items():
+        yield nearer(plan, host), f"unless {host} is {seconds * 1000:g} ms away"
     for index, step in steps:
         if isinstance(step.action, Strike):
             yield next(without_steps(plan, index, index + 1)), f"without step {index + 1}"

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from simulator.candidates import FAR_S
 from simulator.deviation import LATE_MAX_S, Delay, Hold
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
@@ -63,6 +64,18 @@ def test_what_is_far_away_or_unusual_is_so_only_where_it_matters() -> None:
 
     reduced = reduce(plan, fails).plan
     assert reduced.setting == Setting(users=1, latencies={"user:alice": 0.05}, replicas={"agents": 2})
+
+
+def test_a_host_that_is_far_away_stands_for_a_storm() -> None:
+    """What needs late messages from one place needs no storm: a reader knows what far away is."""
+    plan = Plan(STORM, (*NOISE, do("cause", user=2), *NOISE))
+
+    def fails(each: Plan) -> bool:
+        is_stormy = any(step.weather for step in each.steps)
+        return "cause" in names(each) and (is_stormy or each.setting.latencies.get("redis", 0.0) >= FAR_S)
+
+    reduced = Reducer(one_by_one(fails), budget_s=PLENTY_S, hosts=("gateway", "redis")).reduce(plan).plan
+    assert reduced == Plan(Setting(users=1, latencies={"redis": FAR_S}), (Step(Do("cause", 0)),))
 
 
 def test_faults_follow_the_users_that_they_strike() -> None:

@@ -62,6 +62,15 @@ def test_a_storm_is_calmed() -> None:
     assert variant.without == "in calm weather at step 1"
 
 
+def test_a_host_far_away_comes_near() -> None:
+    """That a failure needs a slow link is what a reader wants to know first."""
+    plan = Plan(Setting(latencies={"redis": 0.05, "agents": 0.02}), (FAULT, ASK))
+    variant = nearest_passing(plan, told(), lambda each: result(passes="agents" not in each.setting.latencies))
+    assert variant is not None
+    assert variant.without == "unless agents is 20 ms away"
+    assert variant.plan == Plan(Setting(latencies={"redis": 0.05}), (FAULT, ASK))
+
+
 def test_of_operations_alone_there_is_none() -> None:
     """That nothing fails when nothing is done tells nobody anything."""
     assert nearest_passing(Plan(Setting(), (ASK, ASK)), told(), lambda _each: result(passes=True)) is None

@@ -22,7 +22,7 @@ from simulator.system import System
 from simulator.trace import Trace, write_trace
 from simulator.workers import Workers
 from wavetank.arguments import DEFAULT_SYSTEM
-from wavetank.check import trace_of
+from wavetank.saving import trace_of
 from wavetank.workers import hired, worker_options
 
 EPILOG = """
@@ -71,7 +71,7 @@ def search(defect: str, seed: int, max_time_s: float, workers: Workers) -> Searc
     counted, failure = campaign.statistics, campaign.failure
     if failure is None:
         return Search(None, counted.runs, counted.search_s)
-    trace = trace_of(DEFAULT_SYSTEM, (defect,), campaign, failure)
+    trace = trace_of(DEFAULT_SYSTEM, seed, campaign.system, failure)
     trace = msgspec.structs.replace(trace, events=())  # they follow from the plan
     removable = removable_steps(campaign.system, failure)
     return Search(failure.broken.name, counted.runs, counted.search_s, failure.reduction.real_s, removable, trace)

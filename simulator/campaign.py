@@ -9,21 +9,20 @@ from itertools import chain
 
 import attrs
 
-from simulator.arguments import simplest_arguments, simplify_arguments
 from simulator.batch import Batch, Searched, Seen, search
 from simulator.beginnings import Beginnings
 from simulator.divergence import divergence, record_of
 from simulator.errors import InputError
-from simulator.failure import Candidate, Failure, fails_the_same
+from simulator.failure import Failure
 from simulator.interrupts import Interrupts
 from simulator.plan import Plan
 from simulator.property import Expectation, Property, Violation
-from simulator.reducer import Reducer, Reduction
+from simulator.reducer import Reduction
 from simulator.run import Result
-from simulator.simulated_run import simulate, spelled_out
+from simulator.shrinking import compared, shrink
+from simulator.simulated_run import simulate
 from simulator.statistics import Statistics
 from simulator.system import System
-from simulator.variant import nearest_passing
 from simulator.workers import Alone, Workers, check_portable
 
 __all__ = ["Budget", "Campaign"]
@@ -304,41 +303,15 @@ class Campaign:
         return Failure(self._named(name), violation, found.plan, found.frame, reduction, self._repeat(found))
 
     def _shrink(self, found: Failure) -> None:
-        """Make a failure small. An interrupt is heeded between two replays, so that the next one can be run."""
-        broken, violation = found.broken, found.violation
-
-        def replayed(plans: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
-            candidates = (Candidate(self.system, broken.name, violation.site, plan) for plan in plans)
-            for candidate, fails in self._workers.in_order(fails_the_same, candidates):
-                self._interrupts.check()
-                yield candidate.plan, fails
-
+        """Make a failure small. What is reached is kept whatever comes next, also an interrupt."""
         with self._interrupts.deferred():
-            reducer = Reducer(
-                replayed,
+            self.failure, self.interrupted = shrink(
+                self.system,
+                found,
+                self.properties,
                 budget_s=self.budget.shrink_s,
-                spell_out=lambda stormy: spelled_out(self.system, stormy),
-                simplest=partial(simplest_arguments, self.system),
-                simplify=partial(simplify_arguments, self.system),
-                hosts=[host.name for host in self.system.for_run().hosts()],
-                on_progress=self._on_reduce,
+                workers=self._workers,
+                interrupts=self._interrupts,
+                on_reduce=self._on_reduce,
             )
-            try:
-                reduction = reducer.reduce(found.plan)
-            except KeyboardInterrupt:
-                self.interrupted = True
-                reduction = reducer.so_far()
-            final = simulate(self.system, reduction.plan, self.properties)
-            self.failure = attrs.evolve(
-                found, violation=_violation(final, broken.name), reduction=reduction, result=final
-            )
-            variant = nearest_passing(
-                reduction.plan, final.history, lambda plan: simulate(self.system, plan, self.properties)
-            )
-            self.failure = attrs.evolve(self.failure, variant=variant)
-
-
-def _violation(result: Result, name: str) -> Violation:
-    violation = result.verdicts[name].violation
-    assert violation is not None
-    return violation
+            self.failure = compared(self.system, self.failure, self.properties)

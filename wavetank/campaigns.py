@@ -6,7 +6,8 @@ from simulator.campaign import Campaign
 from simulator.errors import InputError
 from simulator.journal import CAMPAIGNS, Kept, find_campaign, is_running, read_campaign, saved
 from wavetank import report
-from wavetank.check import budget_of, system_of, trace_of
+from wavetank.check import budget_of, system_of
+from wavetank.saving import Saved, trace_of
 
 __all__ = ["campaigns"]
 
@@ -72,9 +73,9 @@ def _tell(kept: Kept) -> None:
         earlier_s=kept.real_s,
     ).recall()
     resume = f"wavetank check --resume {kept.id}"
-    trace, not_saved = None, report.Saved()
+    trace, not_saved = None, Saved()
     if campaign.failure is not None:
-        trace = trace_of(settings.system, settings.defects, campaign, campaign.failure)
-        not_saved = report.Saved(why_not="the campaign has not shrunk it yet.", again=resume)
+        trace = trace_of(settings.system, settings.seed, campaign.system, campaign.failure)
+        not_saved = Saved(why_not="the campaign has not shrunk it yet.", again=resume)
     click.echo("\n".join(report.result_lines(campaign, trace, not_saved, settings.profile)))
     click.echo("it is still running" if is_running(kept.id) else f"go on with it: {resume}")

@@ -1,50 +1,33 @@
 """`wavetank check`: search a system for a broken promise; shrink, save and tell what was found."""
 
 import importlib.metadata
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from simulator.campaign import RUNS_DEFAULT, STEPS_DEFAULT, Budget, Campaign
-from simulator.divergence import DIFFERENT
-from simulator.errors import DivergenceError, EnvironmentFailedError, InputError
-from simulator.failure import Failure
+from simulator.errors import InputError
 from simulator.journal import Journal, Kept, Settings
 from simulator.regression import traces_in
 from simulator.statistics import FLAT_RUNS_MIN
-from simulator.story import tell
 from simulator.system import System, load_system
-from simulator.trace import Broken, Trace, event_record, save_trace
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
 from wavetank.corpus import Corpus, replay_corpus, write_corpus
 from wavetank.profile import profile_options
 from wavetank.progress import Progress, warn
 from wavetank.results import check_writable, result_options, write_results
+from wavetank.saving import Saved, save, trace_of
 from wavetank.workers import hired, worker_options
 
-__all__ = ["budget_of", "check", "system_of", "trace_of"]
+__all__ = ["budget_of", "check", "system_of"]
 
 VERSION = importlib.metadata.version("wavetank")
 SEED_MAX = 2**32 - 1
 BESIDE_RESUME = ("resume", "workers", "cluster", "json_file", "junit_file")
 """What may be another one when a campaign is continued."""
-HASH_SEEDS = ("4711", "1", "2", "3", "4")
-"""Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
-
-OF_STRINGS = (
-    "Likely cause: the order of a set of strings, or hash(), since fresh processes differ with PYTHONHASHSEED. "
-    "Sort, or use a dict, which keeps its order."
-)
-OF_THIS_PROCESS = (
-    "Likely cause: what earlier runs had left behind in this process (a global, an attribute of a class, a cache), or "
-    "what has changed outside since, for fresh processes agree with each other."
-)
 
 EPILOG = """
 \b
@@ -176,10 +159,10 @@ def _check(
             on_violation=progress.violated,
             on_reduce=progress.reduced,
         ).run()
-    trace, saved = None, report.Saved()
+    trace, saved = None, Saved()
     if campaign.failure is not None:
-        trace = trace_of(settings.system, settings.defects, campaign, campaign.failure)
-        saved = _save(trace)
+        trace = trace_of(settings.system, settings.seed, under_test, campaign.failure)
+        saved = save(trace)
     told = "\n".join(report.result_lines(campaign, trace, saved, settings.profile))
     journal.end(campaign.exit_code, told)
     click.echo(told)
@@ -218,60 +201,3 @@ def _check_beside_resume(context: click.Context) -> None:
                 f"--resume goes on with what the campaign began with, so {max(each.opts, key=len)} cannot be given "
                 "beside it. --workers, --cluster, --json and --junit can."
             )
-
-
-def trace_of(system: str, defects: tuple[str, ...], campaign: Campaign, failure: Failure) -> Trace:
-    """Return what is kept of a campaign's failure."""
-    return Trace(
-        system=system,
-        defects=defects,
-        seed=campaign.seed,
-        plan=failure.plan,
-        broken=Broken(property=failure.broken.name, site=failure.violation.site, evidence=failure.violation.evidence),
-        hash=failure.result.history.hash,
-        simulated_s=failure.result.simulated_s,
-        story=tell(campaign.system, failure.plan),
-        events=tuple(event_record(event) for event in failure.result.history.events),
-    )
-
-
-def _save(trace: Trace) -> report.Saved:
-    """Save and confirm a trace."""
-    try:
-        path = save_trace(trace)
-    except EnvironmentFailedError as error:
-        return report.Saved(why_not=str(error))
-    try:
-        _confirm(path)
-    except KeyboardInterrupt:  # it is saved, and what was found is still told
-        click.echo("wavetank: interrupted before a fresh process could repeat the failure.", err=True)
-    return report.Saved(path.parent.name)
-
-
-def _confirm(path: Path) -> None:
-    """Replay the saved trace in a fresh process with another string hash seed: the same hash, or it is no evidence."""
-    fresh = _replayed_afresh(path, HASH_SEEDS[0])
-    if fresh.returncode == 1:
-        return
-    told = fresh.stderr.strip() or fresh.stdout.strip()[-400:]
-    message = (
-        f"the failure was saved as {path}, but a fresh process does not repeat it exactly. "
-        f"exit={fresh.returncode}. {told}"
-    )
-    if fresh.returncode == DivergenceError.exit_code and DIFFERENT not in told:  # the fresh process agrees with itself
-        others = (_replayed_afresh(path, seed) for seed in HASH_SEEDS[1:])
-        message += f"\n{OF_STRINGS if any(each.stderr != fresh.stderr for each in others) else OF_THIS_PROCESS}"
-    raise DivergenceError(message)
-
-
-def _replayed_afresh(path: Path, hash_seed: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-m", "wavetank", "replay", str(path), "--exact"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C is ours: in the other process it would look like a divergence
-    )

@@ -7,15 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from simulator.errors import InputError
 from simulator.likelihood import Likelihood, Rate, jump
-from simulator.property import Property
 from simulator.simulated_run import simulate
 from simulator.story import tell
-from simulator.system import System
 from simulator.trace import Trace
 from wavetank.progress import Line
-from wavetank.replay import load_failure
+from wavetank.replay import check_fails, load_failure
 from wavetank.results import FILE, check_writable, write_results
 
 __all__ = ["explain"]
@@ -55,7 +52,7 @@ def explain(trace: str, runs: int, steps: int, seed: int, json_file: Path | None
     saved, system = load_failure(trace)
     (broken,) = system.chosen_properties([saved.broken.property])
     click.echo(f"{saved.id}: {broken.name} on {saved.system}, {len(saved.plan.steps)} steps")
-    _check_fails(system, saved, broken)
+    check_fails(saved, simulate(system, saved.plan, [broken]))
     click.echo(f"{runs} runs from each prefix, with up to {steps} random steps after it, seed {seed}\n")
     with Line() as line:
         likelihood = Likelihood(
@@ -74,22 +71,6 @@ def explain(trace: str, runs: int, steps: int, seed: int, json_file: Path | None
     limits = {"runs": runs, "steps": steps, "seed": seed, "exit_code": exit_code}
     written = write_results(json_file, _as_json(saved, limits, likelihood, story))
     return exit_code or (0 if written else 2)
-
-
-def _check_fails(system: System, saved: Trace, broken: Property) -> None:
-    """Raise InputError when there is nothing to explain any more, before time is spent on it."""
-    result = simulate(system, saved.plan, [broken])
-    violation = result.verdicts[broken.name].violation
-    if violation is None:
-        raise InputError(
-            f"{broken.name} holds: this failure is gone, and there is nothing to explain. "
-            "The system or wavetank has changed since the trace was saved."
-        )
-    if violation.site != saved.broken.site:
-        raise InputError(
-            f"{broken.name} is violated at site={violation.site!r} now, and was at site={saved.broken.site!r}: another "
-            f"failure. {violation.evidence}. Find it anew with wavetank check, and explain that."
-        )
 
 
 def _progress(line: Line, total: int) -> Callable[[int], None]:

@@ -11,7 +11,7 @@ from simulator.plan import Plan
 from simulator.property import Property, Violation
 from simulator.statistics import Statistics
 
-__all__ = ["Line", "Progress", "warn"]
+__all__ = ["Line", "Progress", "ShrinkProgress", "warn"]
 
 TERMINAL_EVERY_S = 0.1
 LOG_EVERY_S = 10.0
@@ -57,7 +57,15 @@ def warn(sentence: str) -> None:
     click.echo(f"{CLEARED if sys.stderr.isatty() else ''}wavetank: {sentence}", err=True)
 
 
-class Progress(Line):
+class ShrinkProgress(Line):
+    """How small a failure is by now."""
+
+    def reduced(self, plan: Plan, replays: int) -> None:
+        """Note a smaller plan."""
+        self.show(f"shrinking: {len(plan.steps)} steps left after {replays} replays")
+
+
+class Progress(ShrinkProgress):
     """What a campaign is doing."""
 
     def __init__(self, budget: Budget) -> None:
@@ -79,10 +87,6 @@ class Progress(Line):
         """Tell at once what was found, before it is shrunk."""
         self.clear()
         click.echo(f"{broken.name} is violated: {violation.evidence}. Shrinking {len(plan.steps)} steps ...", err=True)
-
-    def reduced(self, plan: Plan, replays: int) -> None:
-        """Note a smaller plan."""
-        self.show(f"shrinking: {len(plan.steps)} steps left after {replays} replays")
 
 
 def _left(budget: Budget, statistics: Statistics) -> str:

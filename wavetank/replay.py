@@ -6,12 +6,13 @@ import click
 
 from simulator.divergence import divergence, first_difference, kept_in, record_of
 from simulator.errors import DivergenceError, InputError
+from simulator.property import Violation
 from simulator.run import Result
 from simulator.simulated_run import simulate
 from simulator.system import System, load_system
 from simulator.trace import Trace, find_trace, load_trace
 
-__all__ = ["load_failure", "replay"]
+__all__ = ["check_fails", "load_failure", "replay"]
 
 LIVE_RUNS_DEFAULT = 5
 
@@ -57,6 +58,22 @@ def load_failure(name: str) -> tuple[Trace, System]:
             "Replay with the version of the system that the trace was saved from."
         )
     return saved, system
+
+
+def check_fails(saved: Trace, result: Result) -> Violation:
+    """Return how a replay fails. Raises InputError when it is not the saved failure: there is nothing to look into."""
+    name, site = saved.broken.property, saved.broken.site
+    violation = result.verdicts[name].violation
+    if violation is None:
+        raise InputError(
+            f"{name} holds: this failure is gone. The system or wavetank has changed since the trace was saved."
+        )
+    if violation.site != site:
+        raise InputError(
+            f"{name} is violated at site={violation.site!r} now, and was at site={site!r}: another failure. "
+            f"{violation.evidence}. Find it anew with wavetank check."
+        )
+    return violation
 
 
 def _tell(system: System, saved: Trace, results: list[Result], *, exact: bool) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import attrs
 import click
 import msgspec
 
@@ -16,8 +15,9 @@ from wavetank.corpus import Corpus
 from wavetank.growth import growth, growth_lines
 from wavetank.junit import Case, as_junit
 from wavetank.profile import DEFAULT_PROFILE
+from wavetank.saving import Saved
 
-__all__ = ["Saved", "as_json", "as_xml", "print_header", "result_lines"]
+__all__ = ["as_json", "as_xml", "failure_lines", "print_header", "result_lines"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
@@ -25,15 +25,6 @@ EXAMINED_MAX = 5
 
 GROWTH_RUNS_MIN = 500
 """Below it how behaviours grew over the runs says little."""
-
-
-@attrs.frozen
-class Saved:
-    """Under which name a failure was saved, or why not and the command that leads to it; nothing if there was none."""
-
-    name: str = ""
-    why_not: str = ""
-    again: str = ""
 
 
 def print_header(
@@ -65,10 +56,8 @@ def result_lines(
     if campaign.budget.until_flat or statistics.runs >= GROWTH_RUNS_MIN:
         yield from growth_lines(statistics)
     if campaign.failure is not None and trace is not None:
-        yield from _failure_lines(campaign.failure, trace, is_interrupted=campaign.interrupted)
-        if campaign.failure.variant is not None:
-            yield from _variant_lines(campaign.failure.variant)
-        yield from _replay_lines(campaign, trace, saved, profile)
+        search = f"wavetank check {trace.system}{_planted(trace)}{_limits(campaign, profile)} --seed {trace.seed}"
+        yield from failure_lines(campaign.failure, trace, saved, search, is_interrupted=campaign.interrupted)
     elif campaign.failure is None:
         yield from _doubt_lines(campaign)
     if campaign.interrupted:
@@ -116,19 +105,26 @@ def _doubt_lines(campaign: Campaign) -> Iterator[str]:
         yield f"never succeeded: {name}, in {tried:,} tries. Its host, port or protocol may be wrong."
 
 
-def _failure_lines(failure: Failure, trace: Trace, *, is_interrupted: bool) -> Iterator[str]:
+def failure_lines(failure: Failure, trace: Trace, saved: Saved, search: str, *, is_interrupted: bool) -> Iterator[str]:
+    """Yield a failure's story and how to replay it, or why it is not saved; `search` is the command that finds it."""
     yield f"\n{failure.broken.name} is violated: {failure.broken.summary}"
     yield f"evidence: {failure.violation.evidence}"
     reduction = failure.reduction
     why = "interrupted" if is_interrupted else "time ran out"
     rest = "" if reduction.complete else f"; {why}, more could perhaps be removed"
-    yield f"found with {failure.frame}"
+    if failure.frame:
+        yield f"found with {failure.frame}"
     yield (
         f"\n{len(failure.found.steps)} steps shrunk to {len(failure.plan.steps)} by {reduction.replays} replays in "
         f"{reduction.real_s:.1f} s{rest}. {failure.plan.setting}:"
     )
     for number, line in enumerate(trace.story, 1):
         yield f"{number:3}. {line}"
+    if failure.variant is not None:
+        yield from _variant_lines(failure.variant)
+    yield from _replay_lines(trace, saved, search)
+    if not reduction.complete and not saved.why_not:
+        yield f"  smaller:        wavetank shrink {saved.name}"
 
 
 def _variant_lines(variant: Variant) -> Iterator[str]:
@@ -140,18 +136,20 @@ def _variant_lines(variant: Variant) -> Iterator[str]:
     yield f"  passing:  {variant.passing}"
 
 
-def _replay_lines(campaign: Campaign, trace: Trace, saved: Saved, profile: str) -> Iterator[str]:
-    planted = "".join(f" --defect {name}" for name in trace.defects)
+def _replay_lines(trace: Trace, saved: Saved, search: str) -> Iterator[str]:
     if saved.why_not:
-        search = f"wavetank check {trace.system}{planted}{_limits(campaign, profile)} --seed {trace.seed}"
         yield f"\nNOT saved: {saved.why_not} {'This goes on:' if saved.again else 'The same search finds it again:'}"
         yield f"  {saved.again or search}"
         return
     yield f"\nsaved as {saved.name}, hash {trace.hash}. Replay it"
     yield f"  in simulation:  wavetank replay {saved.name}"
     if trace.system == DEFAULT_SYSTEM:
-        yield f"  live:           wavetank staging up{planted}, then"
+        yield f"  live:           wavetank staging up{_planted(trace)}, then"
         yield f"                  wavetank replay {saved.name} --target target.toml"
+
+
+def _planted(trace: Trace) -> str:
+    return "".join(f" --defect {name}" for name in trace.defects)
 
 
 def _limits(campaign: Campaign, profile: str) -> str:

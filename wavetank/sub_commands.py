@@ -18,6 +18,7 @@ from wavetank.regress import regress
 from wavetank.replay import replay
 from wavetank.serve import serve
 from wavetank.serve_llm import serve_llm
+from wavetank.shrink import shrink_saved
 from wavetank.staging import staging
 
 __all__ = ["command", "run"]
@@ -39,6 +40,7 @@ Examples:
   wavetank check --profile pr                 in CI: the same cases every time
   wavetank campaigns                          long ones that are kept, also if they were killed
   wavetank replay isolation-3f9a2c01          a saved failure, in simulation
+  wavetank shrink isolation-3f9a2c01          smaller still, if time ran out
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
   wavetank regress                            those in regressions/: which are fixed?
 """
@@ -50,7 +52,19 @@ def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
 
 
-for sub_command in (check, campaigns, replay, explain, regress, profiles, defects, serve, serve_llm, staging):
+for sub_command in (
+    check,
+    campaigns,
+    replay,
+    shrink_saved,
+    explain,
+    regress,
+    profiles,
+    defects,
+    serve,
+    serve_llm,
+    staging,
+):
     command.add_command(sub_command)
 
 

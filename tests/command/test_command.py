@@ -18,6 +18,7 @@ COMMANDS = [
     ("check",),
     ("campaigns",),
     ("replay",),
+    ("shrink",),
     ("explain",),
     ("regress",),
     ("profiles",),

@@ -9,7 +9,7 @@ from models.system import system
 from simulator.campaign import Budget, Campaign
 from wavetank import report
 from wavetank.arguments import DEFAULT_SYSTEM
-from wavetank.check import trace_of
+from wavetank.saving import Saved, trace_of
 
 README = Path(__file__).parents[2] / "README.md"
 SEED = 15
@@ -29,8 +29,8 @@ def test_the_readme_shows_the_failure_that_its_command_finds(capsys: pytest.Capt
     report.print_header(DEFAULT_SYSTEM, budget, SEED, DEFECTS)
     campaign = Campaign(system.with_defects(DEFECTS), budget=Budget(shrink_s=PLENTY_S), seed=SEED).run()
     assert campaign.failure is not None
-    trace = trace_of(DEFAULT_SYSTEM, DEFECTS, campaign, campaign.failure)
-    print("\n".join(report.result_lines(campaign, trace, report.Saved(trace.id))))
+    trace = trace_of(DEFAULT_SYSTEM, SEED, campaign.system, campaign.failure)
+    print("\n".join(report.result_lines(campaign, trace, Saved(trace.id))))
     printed, shown = timeless(capsys.readouterr().out), timeless(block)
     before, elided, after = ELIDED.split(shown)
     assert printed.startswith(before)

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import product
 from math import inf
 from pathlib import Path
 
@@ -31,6 +32,7 @@ Examples:
   scripts/bench defects                                   every defect, three seeds each
   scripts/bench defects ack-before-store --seeds 10       one of them, more closely
   scripts/bench defects --keep tests/traces               renew what is kept
+  scripts/bench defects --seeds 5 --journal out.jsonl     hours; interrupted, the same command goes on
 """
 HEADER = """\
 | defect | breaks | found | runs | search s | steps | deviations | shrink s | needs |
@@ -62,6 +64,15 @@ class Search:
         return inf if is_storm else count_deviations(self.trace.plan, Hold, Delay)
 
 
+@attrs.frozen
+class Entry:
+    """A line of the journal: which search it was."""
+
+    defect: str
+    seed: int
+    search: Search
+
+
 def search(defect: str, seed: int, max_time_s: float, workers: Workers) -> Search:
     """Look for one defect as `wavetank check --defect` does."""
     budget = Budget(runs=None, max_time_s=max_time_s)
@@ -88,8 +99,13 @@ def removable_steps(system: System, failure: Failure) -> int:
     )
 
 
+def _or_never(figure: float, made: Search, defect: Defect) -> float:
+    """Return what it took to find a defect: for a search that broke another promise, or none, there is no end to it."""
+    return figure if made.broken == defect.breaks else inf
+
+
 def row(defect: Defect, searches: Sequence[Search]) -> str:
-    """Word what the searches for one defect came to: how many found the promise it breaks, and medians of those."""
+    """Word what the searches for one defect came to, in medians: what was left is that of those that found it."""
     hits = [each for each in searches if each.broken == defect.breaks]
     others = sorted({each.broken for each in searches if each.broken not in (None, defect.breaks)}, key=str)
     found = f"{len(hits)} of {len(searches)}" + (f" (others broke {', '.join(map(str, others))})" if others else "")
@@ -97,8 +113,8 @@ def row(defect: Defect, searches: Sequence[Search]) -> str:
         defect.name,
         defect.breaks,
         found,
-        median((each.runs for each in hits), ".0f"),
-        median((each.search_s for each in hits), ".1f"),
+        median((_or_never(each.runs, each, defect) for each in searches), ".0f"),
+        median((_or_never(each.search_s, each, defect) for each in searches), ".1f"),
         median((each.steps for each in hits), ".0f"),
         median((each.deviations for each in hits), ".0f"),
         median((each.shrink_s for each in hits), ".1f"),
@@ -113,12 +129,15 @@ def median(values: Iterable[float], form: str) -> str:
     return format(statistics.median(listed), form) if listed else "-"
 
 
-def summary(hits: Sequence[Sequence[Search]], tried: int) -> str:
-    """Word what all searches that found their defect, one sequence per defect, came to."""
-    every = [search for searches in hits for search in searches]
+def summary(table: Sequence[tuple[Defect, Sequence[Search]]]) -> str:
+    """Word what all searches came to: those for one defect are a line of the table."""
+    every = [each for defect, searches in table for each in searches if each.broken == defect.breaks]
     if not every:
         return "\nNothing was found."
-    times_s = [statistics.median(search.search_s for search in searches) for searches in hits if searches]
+    times_s = [
+        statistics.median(_or_never(each.search_s, each, defect) for each in searches) for defect, searches in table
+    ]
+    tried = sum(len(searches) for _defect, searches in table)
     return (
         f"\n{len(every)} of {tried} searches found their defect. Over defects, of the medians over seeds: search "
         f"{statistics.median(times_s):.1f} s at the median, {max(times_s):.1f} s at most. Over searches: steps "
@@ -155,9 +174,20 @@ def needs(plan: Plan) -> str:
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many seeds: 1, 2, ...")
 @click.option("--max-time", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds per search.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Save the smallest trace of each here.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append each search here, and do not make again what is there.",
+)
 @worker_options
 def bench(
-    names: tuple[str, ...], seeds: int, max_time: float, keep: Path | None, workers: int | None, cluster: str | None
+    names: tuple[str, ...],
+    seeds: int,
+    max_time: float,
+    keep: Path | None,
+    journal: Path | None,
+    workers: int | None,
+    cluster: str | None,
 ) -> int:
     """Search for each DEFECT, or all, and print a table of medians. Exit code 1 when a search found nothing."""
     known = {each.name: each for each in DEFECTS}
@@ -165,18 +195,44 @@ def bench(
         if name not in known:
             raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
     chosen = [known[name] for name in names or known]
-    print(HEADER, flush=True)
-    hits: list[list[Search]] = []
+    made = _read(journal)
     with hired(system, workers, cluster) as hands:
-        for defect in chosen:
-            searches = [search(defect.name, seed, max_time, hands) for seed in range(1, seeds + 1)]
-            print(row(defect, searches), flush=True)
-            trace = smallest_trace(defect, searches)
-            if keep is not None and trace is not None:
-                write_trace(trace, keep / f"{defect.name}.json")
-            hits.append([each for each in searches if each.broken == defect.breaks])
-    print(summary(hits, seeds * len(chosen)))
-    return 0 if all(len(searches) == seeds for searches in hits) else 1
+        for seed, defect in product(range(1, seeds + 1), chosen):
+            if (defect.name, seed) not in made:
+                made[defect.name, seed] = search(defect.name, seed, max_time, hands)
+                _append(journal, Entry(defect.name, seed, made[defect.name, seed]))
+            click.echo(_line(defect.name, seed, made[defect.name, seed]), err=True)
+    table = [(each, [made[each.name, seed] for seed in range(1, seeds + 1)]) for each in chosen]
+    print(HEADER)
+    for defect, searches in table:
+        print(row(defect, searches))
+        trace = smallest_trace(defect, searches)
+        if keep is not None and trace is not None:
+            write_trace(trace, keep / f"{defect.name}.json")
+    print(summary(table))
+    return 0 if all(each.broken == defect.breaks for defect, searches in table for each in searches) else 1
+
+
+def _read(journal: Path | None) -> dict[tuple[str, int], Search]:
+    """Return the searches that were made earlier, by defect and seed. Raises InputError for another file."""
+    if journal is None or not journal.exists():
+        return {}
+    try:
+        entries = [msgspec.json.decode(line, type=Entry) for line in journal.read_bytes().splitlines()]
+    except (msgspec.MsgspecError, OSError) as error:
+        raise InputError(f"{journal} is no journal of searches: {error}. Name another file.") from error
+    return {(each.defect, each.seed): each.search for each in entries}
+
+
+def _append(journal: Path | None, entry: Entry) -> None:
+    if journal is not None:
+        with journal.open("ab") as file:
+            file.write(msgspec.json.encode(entry) + b"\n")
+
+
+def _line(defect: str, seed: int, made: Search) -> str:
+    found = f"{made.broken}, {made.steps} steps after {made.shrink_s:.1f} s more" if made.broken else "nothing"
+    return f"seed {seed}  {defect}: {found}; {made.runs} runs in {made.search_s:.1f} s"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ __all__ = [
     "fewer_holds",
     "fewer_users",
     "joined_delays",
+    "kinds_of_steps",
     "merged_users",
     "nearer",
     "plainer_kinds",
@@ -30,6 +31,7 @@ __all__ = [
     "waits_instead",
     "with_step",
     "without_deviations",
+    "without_kind",
     "without_steps",
 ]
 
@@ -153,6 +155,25 @@ def fewer_users(plan: Plan) -> Iterator[Plan]:
 
 
 # Candidates for one step, or a run of steps
+
+
+def kinds_of_steps(plan: Plan) -> list[str | int]:
+    """Return what there is of steps: those that are no operation (""), each user's, and those of each operation."""
+    done = [step.action for step in plan.steps if isinstance(step.action, Do)]
+    return list(dict.fromkeys(["", *sorted({each.user for each in done}), *(each.operation for each in done)]))
+
+
+def without_kind(plan: Plan, kind: str | int) -> Iterator[Plan]:
+    """Leave out all steps of one kind, letting their time pass in the steps before."""
+    kept: list[Step] = []
+    for step in plan.steps:
+        action = step.action
+        if kind not in ((action.user, action.operation) if isinstance(action, Do) else ("",)):
+            kept.append(step)
+        elif kept and step.after_s:
+            after_s = round(kept[-1].after_s + step.after_s, 6)
+            kept[-1] = msgspec.structs.replace(kept[-1], after_s=after_s)
+    yield Plan(plan.setting, tuple(kept))
 
 
 def without_steps(plan: Plan, start: int, end: int) -> Iterator[Plan]:

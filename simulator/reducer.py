@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
+from typing import TypeVar
 
 import attrs
 import msgspec
@@ -16,6 +17,7 @@ from simulator.candidates import (
     fewer_holds,
     fewer_users,
     joined_delays,
+    kinds_of_steps,
     merged_users,
     plainer_kinds,
     plainer_settings,
@@ -26,6 +28,7 @@ from simulator.candidates import (
     waits_instead,
     with_step,
     without_deviations,
+    without_kind,
     without_steps,
 )
 from simulator.deviation import Delay, Hold
@@ -41,6 +44,8 @@ DEVIATIONS_MAX = 8
 FEW = 5
 """Steps and deviations in all that are few enough to be content with."""
 
+
+P = TypeVar("P")
 
 Replay = Callable[[Iterable[Plan]], Iterator[tuple[Plan, bool]]]
 """Replays plans, several at once where it can, and yields each, in their order, with whether it fails the same way."""
@@ -187,7 +192,9 @@ class Reducer:
             size = (size + 1) // 2 if size > 1 else int(count_deviations(self.best, kind) < before)
 
     def _remove_steps(self) -> None:
-        """Delete runs of steps, long ones first, the last steps first: what follows the failure goes at once."""
+        """Delete all steps of a kind; then runs of steps, long ones first, what follows the failure at once."""
+        if len(self.best.steps) > FEW:
+            self._at_each(kinds_of_steps(self.best), without_kind)
         size = (len(self.best.steps) + 1) // 2
         while size:
             before = len(self.best.steps)
@@ -202,7 +209,7 @@ class Reducer:
     def _try(self, whole: Callable[[Plan], Iterator[Plan]]) -> None:
         self._at_each((0,), lambda plan, _place: whole(plan))
 
-    def _at_each(self, places: Sequence[int], candidates: Callable[[Plan, int], Iterator[Plan]]) -> None:
+    def _at_each(self, places: Sequence[P], candidates: Callable[[Plan, P], Iterator[Plan]]) -> None:
         """At each place in turn, take the first candidate that still fails, if any does."""
         while places:
             offered = [(place, plan) for place in places for plan in candidates(self.best, place) if plan != self.best]

@@ -38,7 +38,7 @@ def shrink(
 
     def replayed(plans: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
         candidates = (Candidate(system, broken.name, site, plan) for plan in plans)
-        for candidate, fails in workers.in_order(fails_the_same, candidates):
+        for candidate, fails in workers.in_order(fails_the_same, candidates, per_worker=1):
             interrupts.check()
             yield candidate.plan, fails
 

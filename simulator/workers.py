@@ -29,7 +29,7 @@ DEATHS_MAX = 3
 """So many times in a row workers may die without any job done: then it is a job that kills them."""
 
 JOBS_PER_WORKER = 2
-"""So many jobs per worker are handed out at once: no worker waits for us, and few jobs are in vain."""
+"""So many jobs per worker are handed out at once, unless said otherwise: no worker waits for us."""
 
 GRACE_S = 5.0
 """So long may a worker take to end the run that it is in the middle of, when it is told to stop."""
@@ -71,9 +71,17 @@ class Workers(Protocol):
     count: int
 
     def in_order(
-        self, function: Callable[[J], R], jobs: Iterable[J], on_done: Callable[[R], None] = _nothing
+        self,
+        function: Callable[[J], R],
+        jobs: Iterable[J],
+        on_done: Callable[[R], None] = _nothing,
+        per_worker: int = JOBS_PER_WORKER,
     ) -> Iterator[tuple[J, R]]:
-        """Yield each job with its result, in their order; `on_done` is told of a result as soon as it is there."""
+        """Yield each job with its result, in their order; `on_done` is told of a result as soon as it is there.
+
+        So many jobs per worker are handed out at once. What is handed out can hardly be taken back: where most jobs
+        are in vain as soon as one has come to something, it is best to hand out one.
+        """
 
     def rest(self) -> None:
         """Give up what nobody asked the result of."""
@@ -85,7 +93,11 @@ class Alone:
     count = 1
 
     def in_order(
-        self, function: Callable[[J], R], jobs: Iterable[J], on_done: Callable[[R], None] = _nothing
+        self,
+        function: Callable[[J], R],
+        jobs: Iterable[J],
+        on_done: Callable[[R], None] = _nothing,
+        per_worker: int = JOBS_PER_WORKER,
     ) -> Iterator[tuple[J, R]]:
         """Do each job when its result is asked for."""
         for job in jobs:
@@ -153,7 +165,11 @@ class Pool:
         self._stopping.clear()
 
     def in_order(
-        self, function: Callable[[J], R], jobs: Iterable[J], on_done: Callable[[R], None] = _nothing
+        self,
+        function: Callable[[J], R],
+        jobs: Iterable[J],
+        on_done: Callable[[R], None] = _nothing,
+        per_worker: int = JOBS_PER_WORKER,
     ) -> Iterator[tuple[J, R]]:
         """Keep all workers busy, a few jobs ahead of the one whose result is asked for."""
         left = iter(jobs)
@@ -161,7 +177,7 @@ class Pool:
         deaths = 0
         try:
             while True:
-                for job in islice(left, JOBS_PER_WORKER * self.count - len(window)):
+                for job in islice(left, per_worker * self.count - len(window)):
                     window.append(_HandedOut(job, self._hand_out(function, job)))
                 if not window:
                     return

@@ -66,6 +66,22 @@ def test_what_is_far_away_or_unusual_is_so_only_where_it_matters() -> None:
     assert reduced.setting == Setting(users=1, latencies={"user:alice": 0.05}, replicas={"agents": 2})
 
 
+def test_what_is_of_no_matter_goes_by_its_kind() -> None:
+    """All faults, all that one user does, all of one operation: each at once, and their time passes all the same."""
+    blow = Step(Strike(Fault("crash", ("redis",), 1.0)), 0.2)
+    mixed = (do("noise"), blow, do("chat", user=1), Step(Wait(), 1.0))
+    plan = Plan(Setting(users=2), (do("first"), *mixed * 8, do("second")))
+    asked: list[Plan] = []
+
+    def fails(each: Plan) -> bool:
+        asked.append(each)
+        return in_order(each, "first", "second") and sum(step.after_s for step in each.steps[:-1]) >= 10.0
+
+    reduced = reduce(plan, fails)
+    assert names(reduced.plan) == ["first", "second"]
+    assert [len(each.steps) for each in asked].index(2) < 8, "not by halves"
+
+
 def test_a_host_that_is_far_away_stands_for_a_storm() -> None:
     """What needs late messages from one place needs no storm: a reader knows what far away is."""
     plan = Plan(STORM, (*NOISE, do("cause", user=2), *NOISE))

@@ -346,7 +346,7 @@ def test_an_interrupt_while_the_saved_trace_is_confirmed_hides_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("wavetank.check.subprocess.run", interrupted)
+    monkeypatch.setattr("wavetank.saving.subprocess.run", interrupted)
     ran = CliRunner().invoke(check, [f"{SMALL}:counting", "--seed", "1"], standalone_mode=False)
     assert ran.return_value == 1
     assert "saved as few-large-" in ran.stdout

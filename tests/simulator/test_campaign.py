@@ -147,7 +147,11 @@ class Racing:
         self.backwards = backwards
 
     def in_order(
-        self, function: Callable[[J], R], jobs: Iterable[J], on_done: Callable[[R], None] = lambda _result: None
+        self,
+        function: Callable[[J], R],
+        jobs: Iterable[J],
+        on_done: Callable[[R], None] = lambda _result: None,
+        per_worker: int = 1,
     ) -> Iterator[tuple[J, R]]:
         done = [(job, function(job)) for job in jobs]
         for _job, result in done[::-1] if self.backwards else done:

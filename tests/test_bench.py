@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from models.defects import DEFECTS
+from scripts.bench_defects import Entry, Search, _append, _read, row, summary
+
 ROOT = Path(__file__).parent.parent
 KEYS = ["name", "value", "unit", "reference", "ratio", "aim", "note"]
 REFERENCED = {
@@ -139,3 +142,16 @@ def test_a_soak_tells_what_the_workers_hold() -> None:
         assert line["threads"] >= 2, "its own, and the one that ends it with its parent"
     assert end["broken"] is None
     assert end["worker_ratio"] == pytest.approx(last["worker_mib"] / first["worker_mib"], rel=0.01)
+
+
+def test_a_search_that_finds_nothing_counts_as_endless_and_is_not_made_again(tmp_path: Path) -> None:
+    """A median over the hits alone would tell of a defect that is hardly ever found that it is found at once."""
+    defect = DEFECTS[0]
+    hit, miss = Search(defect.breaks, 3, 1.5), Search(None, 900, 120.0)
+    assert " inf | inf " in row(defect, [hit, miss, miss])
+    assert " 3 | 1.5 " in row(defect, [hit, hit, miss])
+    assert "inf s at most" in summary([(defect, [hit, miss, miss])])
+    journal = tmp_path / "journal"
+    _append(journal, Entry(defect.name, 1, hit))
+    _append(journal, Entry(defect.name, 2, miss))
+    assert _read(journal) == {(defect.name, 1): hit, (defect.name, 2): miss}

@@ -14,6 +14,10 @@ from unittest import mock
 
 import msgspec
 
+from simulator.plan import Plan
+from simulator.simulated_run import simulate
+from simulator.trace import Broken, Trace, write_trace
+from tests.simulator.small import armed
 from wavetank.command import main
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +105,19 @@ def edited(path: Path, changes: dict[str, object]) -> None:
     encoded = msgspec.json.encode(body, order="deterministic")
     body["checksum"] = hashlib.blake2b(encoded, digest_size=16).hexdigest()
     path.write_text(json.dumps(body))
+
+
+def saved_armed(path: Path, plan: Plan, seed: int = 0) -> Path:
+    """Save a failure of `tests.simulator.small:armed`: an act after the code breaks its promise."""
+    saved = Trace(
+        system=f"{SMALL}:armed",
+        defects=(),
+        seed=seed,
+        plan=plan,
+        broken=Broken(property="harmless", site="", evidence="act after the code"),
+        hash=simulate(armed, plan, ()).history.hash,
+        simulated_s=1.0,
+        story=(),
+        events=(),
+    )
+    return write_trace(saved, path)

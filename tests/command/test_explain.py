@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from simulator.plan import Do, Plan, Setting, Step
-from simulator.simulated_run import simulate
-from simulator.trace import Broken, Trace, load_trace, write_trace
-from tests.command.stage import SMALL, called, listing, refused, wavetank
-from tests.simulator.small import Armed, armed
+from simulator.trace import Broken, load_trace, write_trace
+from tests.command.stage import SMALL, called, listing, refused, saved_armed, wavetank
+from tests.simulator.small import Armed
 from wavetank.progress import Line
 
 PLAN = Plan(Setting(), (Step(Do("act", 0)), Step(Do("arm", 0, {"code": Armed.CODE})), Step(Do("act", 0), after_s=1.0)))
@@ -35,19 +34,7 @@ step 2 makes the difference: 0 % of the runs fail without it, 92 % with it
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     """A failure of which it is known which step is to blame."""
-    history = simulate(armed, PLAN, ()).history
-    saved = Trace(
-        system=f"{SMALL}:armed",
-        defects=(),
-        seed=0,
-        plan=PLAN,
-        broken=Broken(property="harmless", site="", evidence="act after the code"),
-        hash=history.hash,
-        simulated_s=1.0,
-        story=(),
-        events=(),
-    )
-    return write_trace(saved, tmp_path / "trace.json")
+    return saved_armed(tmp_path / "trace.json", PLAN)
 
 
 def changed(path: Path, **changes: object) -> None:

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from simulator.plan import Do, Plan, Setting, Step, Wait
-from simulator.simulated_run import simulate
-from simulator.trace import Broken, Trace, load_trace, write_trace
-from tests.command.stage import SMALL, called, listing, refused
-from tests.simulator.small import Armed, armed
+from simulator.reducer import Reducer, Reduction
+from simulator.trace import load_trace, write_trace
+from tests.command.stage import SMALL, called, listing, refused, saved_armed
+from tests.simulator.small import Armed
 
 NOISE = (Step(Wait(), 1.0), Step(Do("act", 0), 0.2))
 NEEDED = (Step(Do("arm", 0, {"code": Armed.CODE})), Step(Do("act", 0)))
@@ -20,18 +20,7 @@ SMALLEST = Plan(Setting(), NEEDED)
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     """A failure that was saved before it was small."""
-    saved = Trace(
-        system=f"{SMALL}:armed",
-        defects=(),
-        seed=7,
-        plan=LARGE,
-        broken=Broken(property="harmless", site="", evidence="act after the code"),
-        hash=simulate(armed, LARGE, ()).history.hash,
-        simulated_s=1.0,
-        story=(),
-        events=(),
-    )
-    return write_trace(saved, tmp_path / "trace.json")
+    return saved_armed(tmp_path / "trace.json", LARGE, seed=7)
 
 
 def test_a_saved_failure_becomes_smaller_beside_what_was_saved(trace: Path, tmp_path: Path) -> None:
@@ -74,3 +63,18 @@ def test_a_failure_that_is_gone_is_not_shrunk(trace: Path, tmp_path: Path) -> No
     write_trace(gone, trace)
     assert "harmless holds: this failure is gone" in refused(tmp_path, "shrink", "trace.json")
     assert listing(tmp_path) == ["trace.json"]
+
+
+def test_a_search_that_had_no_time_to_shrink_says_what_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is saved is as large as it was found, and this makes it smaller."""
+
+    def out_of_time(reducer: Reducer, plan: Plan) -> Reduction:
+        reducer.best = plan
+        return Reduction(plan, 0, 0.0, complete=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reducer, "reduce", out_of_time)
+        out = called(tmp_path, "check", f"{SMALL}:counting", "--seed", "1", "--workers", "1")[1]
+    (command,) = (line.split(":", 1)[1].split() for line in out.splitlines() if line.startswith("  smaller:"))
+    assert command[:2] == ["wavetank", "shrink"]
+    assert "steps shrunk to 3" in called(tmp_path, *command[1:])[1]

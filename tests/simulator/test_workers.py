@@ -255,3 +255,19 @@ def test_a_cluster_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch)
             pytest.fail("it was not refused")
     with pytest.raises(InputError, match="exclude each other"), hired(rare, 2, "tcp://127.0.0.1:1"):
         pytest.fail("it was not refused")
+
+
+@pytest.mark.parametrize("per_worker", [1, 2])
+def test_no_more_is_handed_out_at_once_than_asked_for(per_worker: int) -> None:
+    """What is handed out cannot be taken back: the rest is in vain when the first result is all that is wanted."""
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for job in range(20):
+            taken.append(job)
+            yield job
+
+    with Pool(2) as pool:
+        results = pool.in_order(abs, jobs(), per_worker=per_worker)
+        assert next(results) == (0, 0)
+        assert len(taken) == 2 * per_worker

@@ -1,0 +1,65 @@
+"""Deeds: the smallest things that can be done to a deployment, as data; and what a means of doing them is."""
+
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["UNDONE_BY", "Deed", "Means"]
+
+UNDONE_BY = {
+    "crash": "restart",
+    "terminate": "restart",
+    "freeze": "thaw",
+    "hold": "release",
+    "refuse": "admit",
+    "silence": "unsilence",
+    "delay": "delay",
+    "begin": "end",
+    "hold-message": "release-message",
+}
+"""Which action undoes which. A delay is undone by one of no seconds; what is not listed is over at once ("reset")."""
+
+
+class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One action at one place: a host, or a link in the direction from its first host to its second.
+
+    At a host: `crash`, `restart`, `terminate` (SIGTERM), `freeze`, `thaw`; `begin` and `end` a trouble of this `name`.
+    On a link: `hold` and `release` what flows that way; `delay` it by `seconds`, in place of any delay before; `refuse`
+    and `admit` new connections; `reset` the present ones; `silence` and `unsilence`: the present ones carry nothing and
+    nobody is told, and new ones do not get through. `hold-message` keeps back the `nth` message from now on, and what
+    follows it on its connection, for `seconds` at most, until `release-message`.
+    """
+
+    action: str
+    at: tuple[str, ...]
+    seconds: float = 0.0
+    name: str = ""
+    nth: int = 0
+
+    def __str__(self) -> str:
+        what = self.name or self.action
+        return f"{what} {'->'.join(self.at)}"
+
+    def undoing(self) -> "Deed | None":
+        """Return what undoes this, or None for what is over at once."""
+        if self.action not in UNDONE_BY:
+            return None
+        return msgspec.structs.replace(self, action=UNDONE_BY[self.action], seconds=0.0)
+
+
+class Means(Protocol):
+    """One way of doing things to a deployment. Calls block for a moment; all but `why_not` raise
+    EnvironmentFailedError when what is asked for is not done.
+    """
+
+    def why_not(self, deed: Deed) -> str | None:
+        """Return None when it can be done in this way; otherwise why it cannot, "" when the place is not ours."""
+
+    def do(self, deed: Deed) -> None:
+        """Do it. To undo what is not done does nothing."""
+
+    def heal(self) -> None:
+        """Undo all that was ever done in this way, also by a process that is gone, as far as that shows there."""
+
+    def close(self) -> None:
+        """Let go of connections. What was done stays done."""

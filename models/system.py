@@ -313,10 +313,13 @@ class ChatSystem(System):
     async def inspect(self, observer: Observer) -> None:
         """Record what the stores hold."""
         observe: Any = observer.observe
-        async with WireDatabase.opened(host="postgres", port=POSTGRES_PORT, timeout_s=WELCOME_WITHIN_S) as database:
-            await inspect_postgres(observe, database)
-        await inspect_redis(observe, "redis", REDIS_PORT)
-        await inspect_clickhouse(observe, f"http://clickhouse:{CLICKHOUSE_PORT}/")
+        if observer.reaches("postgres"):
+            async with WireDatabase.opened(host="postgres", port=POSTGRES_PORT, timeout_s=WELCOME_WITHIN_S) as database:
+                await inspect_postgres(observe, database)
+        if observer.reaches("redis"):
+            await inspect_redis(observe, "redis", REDIS_PORT)
+        if observer.reaches("clickhouse"):
+            await inspect_clickhouse(observe, f"http://clickhouse:{CLICKHOUSE_PORT}/")
 
     async def _connect(self, user: User) -> None:
         user.memory["wants_connection"] = True

@@ -3,48 +3,20 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise, product
-from math import sqrt
 from typing import Self
-
-import attrs
 
 from simulator.generation import draw_runs
 from simulator.interrupts import Interrupts
 from simulator.machine import Drawing
 from simulator.plan import Plan
 from simulator.property import Property
+from simulator.rate import Rate
 from simulator.run import Result
 from simulator.system import System
 
-__all__ = ["Likelihood", "Rate", "jump"]
-
-Z = 1.959964
-"""The standard normal distribution has 95 % of its mass within so many standard deviations."""
+__all__ = ["Likelihood", "jump"]
 
 RUNS_PER_ROUND = 20
-
-
-@attrs.frozen
-class Rate:
-    """How many of so many independent runs failed."""
-
-    failed: int = 0
-    runs: int = 0
-
-    @property
-    def share(self) -> float:
-        """The part that failed, 0 to 1; 0 before there was a run."""
-        return self.failed / max(1, self.runs)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Within which the probability lies with 95 % confidence (Wilson, Probable Inference, JASA 1927)."""
-        if not self.runs:
-            return 0.0, 1.0
-        spread = Z**2 / self.runs
-        middle = self.share + spread / 2
-        half = sqrt(spread * (self.share * (1 - self.share) + spread / 4))
-        return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
 
 
 def jump(rates: Sequence[Rate]) -> int | None:

@@ -58,6 +58,9 @@ class System:
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
 
+    credentials: Mapping[str, str] = {}
+    """Secrets of a live deployment, by the names that its target file has for them; none in simulation."""
+
     _counts: Mapping[str, int] = {}
 
     def hosts(self) -> Iterable[Host]:
@@ -122,6 +125,12 @@ class System:
         resized = copy.copy(self)
         resized._counts = dict(counts)
         return resized
+
+    def on_target(self, constants: Mapping[str, float], credentials: Mapping[str, str]) -> Self:
+        """Return a copy with the constants, among those of its `patience`, and the secrets of a live deployment."""
+        copied = copy.copy(self)
+        vars(copied).update(patience={**self.patience, **constants}, credentials=dict(credentials))
+        return copied
 
     def count_of(self, kind: str) -> int:
         """Return how many hosts of a declared kind there are in this run."""

@@ -26,12 +26,19 @@ def user_host(number: int) -> str:
 class Observer:
     """Records what is seen on one host: `observer.observe("frame", to="alice", text="hi")`."""
 
-    def __init__(self, record: Callable[[str, Mapping[str, Value]], None]) -> None:
+    def __init__(
+        self, record: Callable[[str, Mapping[str, Value]], None], reaches: Callable[[str], bool] = lambda _host: True
+    ) -> None:
         self._record = record
+        self._reaches = reaches
 
     def observe(self, name: str, /, **data: Value) -> None:
         """Add an observation to the history, at this moment."""
         self._record(name, data)
+
+    def reaches(self, host: str) -> bool:
+        """Say whether a host may be looked into: in simulation each, live those of which the target has an address."""
+        return self._reaches(host)
 
 
 class User(Observer):

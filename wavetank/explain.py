@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from simulator.likelihood import Likelihood, Rate, jump
+from simulator.likelihood import Likelihood, jump
+from simulator.rate import Rate
 from simulator.simulated_run import simulate
 from simulator.story import tell
 from simulator.trace import Trace

@@ -1,44 +1,109 @@
 """`wavetank replay --target`: a saved failure on real services, n times, and the verdict."""
 
+import shutil
+import textwrap
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 import trio
 
-from simulator.live.anchors import anchors_of
+from simulator.history import Value
+from simulator.live.anchors import Seen, anchors_of, begins_step
+from simulator.live.beside import beside, shown_after
+from simulator.live.expressible import inexpressible
 from simulator.live.run import LiveResult, run_live
-from simulator.live.target import Target, inexpressible, load_target
-from simulator.plan import Plan
-from simulator.property import Outcome, Verdict
+from simulator.live.target import Target, load_target
+from simulator.live.validation import check_target
+from simulator.live.verdict import Finding, LiveVerdict, RunVerdict, judged
+from simulator.plan import Plan, Wait
+from simulator.redaction import redacted
+from simulator.simulated_run import simulate
 from simulator.system import System
-from simulator.trace import Trace
+from simulator.trace import Trace, event_record
+from simulator.whole_file import write_whole
 from wavetank.ungrouped import ungrouped
 
-__all__ = ["replay_live"]
+__all__ = ["EXIT_CODES", "replay_live", "result_beside"]
+
+EXIT_CODES = {
+    Finding.REPRODUCED: 1,
+    Finding.ELSEWHERE: 1,
+    Finding.UNKNOWN: 2,
+    Finding.DIVERGED: 3,
+    Finding.HELD: 0,
+}
+COLUMNS_MIN = 40
 
 
-def replay_live(system: System, saved: Trace, target_file: Path, runs: int) -> int:
-    """Replay a trace on a target and print the verdict. Returns the exit code."""
+class Side(msgspec.Struct, frozen=True):
+    """What simulation and reality showed at one step: rows of (simulation, reality)."""
+
+    step: int
+    rows: list[tuple[str, str]]
+
+
+def replay_live(
+    system: System,
+    saved: Trace,
+    target_file: Path,
+    runs: int,
+    *,
+    result_file: Path | None = None,
+    confirmed: bool = False,
+    time_scale: float | None = None,
+) -> int:
+    """Replay a trace on a target, print the verdict, and write it as JSON. Returns the exit code."""
     target = load_target(target_file)
-    for host in {destination: None for _, destination in system.topology().edges}:  # who is reached by somebody
-        target.address(host)  # which raises for an unknown one, before anything is touched
-    problems = inexpressible(saved.plan, target)
+    if time_scale is not None:
+        target = msgspec.structs.replace(target, time_scale=time_scale)
+    system = target_system(system, target, confirmed=confirmed)
+    problems = inexpressible(saved.plan, target, target.scale_of(system.patience))
     if problems:
         click.echo(f"not expressible on {target_file}: {'; '.join(problems)}")
+        _write(result_file, {"verdict": "not expressible", "problems": problems, **_about(saved, target_file, target)})
         return 2
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
     click.echo(f"target {target_file}{planted}")
     _warn_of_defects(saved, target)
     _warn_of_weather(saved.plan)
-    verdicts = []
+    simulated = _reference(system, saved, target)
+    anchors = anchors_of(saved.plan, simulated)
+    verdicts: list[RunVerdict] = []
+    shown: Side | None = None
     for number in range(1, runs + 1):
-        result = _run_once(system, saved, target)
-        verdict = result.verdicts[saved.broken.property]
+        result = _run_once(system, saved.plan, anchors, target)
+        verdict = judged(saved.broken, result)
         verdicts.append(verdict)
-        click.echo(
-            f"run {number} of {runs}: {_word(verdict)}  ({'; '.join([f'{result.simulated_s:.1f} s', *result.strayed])})"
-        )
-    return _conclude(saved, verdicts)
+        click.echo(f"run {number} of {runs}: {_worded(verdict)}")
+        if shown is None or (verdict.finding, verdicts[0].finding) == (Finding.REPRODUCED, Finding.HELD):
+            shown = _side(saved.plan, simulated, anchors, result, verdict)
+    verdict_of_all = LiveVerdict(tuple(verdicts))
+    if shown is not None:
+        _print_side(shown)
+    _conclude(saved, verdict_of_all)
+    _write(result_file, {**_as_json(verdict_of_all, shown), **_about(saved, target_file, target)})
+    return EXIT_CODES[verdict_of_all.finding]
+
+
+def result_beside(trace: Path) -> Path:
+    """Return where the result of live replays of a trace is kept: `replay.json` beside it, or with its name before."""
+    return trace.with_name("replay.json" if trace.name == "trace.json" else f"{trace.stem}.replay.json")
+
+
+def target_system(system: System, target: Target, *, confirmed: bool) -> System:
+    """Return the system as it is on a target. Raises InputError for one that makes no sense, or must not be touched."""
+    check_target(target, system, confirmed=confirmed)
+    credentials = {name: credential.read() for name, credential in target.credentials.items()}
+    return system.on_target(target.constants, credentials)
+
+
+def _reference(system: System, saved: Trace, target: Target) -> Sequence[dict[str, Value]]:
+    """Return what happens today, in simulation, on a platform with the target's own defects."""
+    result = simulate(system.with_defects(target.defects), saved.plan, ())
+    return [event_record(event) for event in result.history.events]
 
 
 def _warn_of_defects(saved: Trace, target: Target) -> None:
@@ -61,30 +126,109 @@ def _warn_of_weather(plan: Plan) -> None:
         click.echo(f"the weather of step {', '.join(stormy)} (order of tasks, jitter) is not repeated live")
 
 
-def _run_once(system: System, saved: Trace, target: Target) -> LiveResult:
-    anchors = anchors_of(saved.plan, saved.events)
+def _run_once(system: System, plan: Plan, anchors: Sequence[Seen | None], target: Target) -> LiveResult:
     with ungrouped():
-        return trio.run(run_live, system, saved.plan, anchors, target, system.all_properties())
+        return trio.run(run_live, system, plan, anchors, target, system.all_properties())
 
 
-def _word(verdict: Verdict) -> str:
-    if verdict.violation is not None:
-        return f"violated: {verdict.violation.evidence}"
-    return "holds" if verdict.outcome is Outcome.HOLDS else f"unknown: {verdict.missing}"
+def _worded(verdict: RunVerdict) -> str:
+    words = {
+        Finding.REPRODUCED: f"violated: {verdict.said}",
+        Finding.ELSEWHERE: f"violated: {verdict.said}",
+        Finding.UNKNOWN: f"unknown: {verdict.said}",
+        Finding.DIVERGED: f"diverged at step {verdict.strays[0].step}" if verdict.strays else "",
+        Finding.HELD: "holds",
+    }
+    notes = [f"{verdict.lasted_s:.1f} s", *(each.what for each in verdict.strays)]
+    return f"{words[verdict.finding]}  ({'; '.join(notes)})"
 
 
-def _conclude(saved: Trace, verdicts: list[Verdict]) -> int:
+def _side(
+    plan: Plan,
+    simulated: Sequence[dict[str, Value]],
+    anchors: Sequence[Seen | None],
+    result: LiveResult,
+    verdict: RunVerdict,
+) -> Side | None:
+    """Put simulation and reality side by side: where they part, or else where the promise broke."""
+    live = [event_record(event) for event in result.history.events]
+    if verdict.finding is Finding.DIVERGED:
+        stray = verdict.strays[0]
+        begun_live = sum(map(begins_step, live[: stray.events]))
+        before = zip(plan.steps[: stray.step - 1], anchors, strict=False)
+        begun = sum(anchor is not None and not isinstance(step.action, Wait) for step, anchor in before)
+        return Side(stray.step, beside(shown_after(simulated, begun), shown_after(live, begun_live)))
+    if verdict.finding in (Finding.REPRODUCED, Finding.ELSEWHERE):
+        return Side(len(plan.steps), beside(shown_after(simulated), shown_after(live)))
+    return None
+
+
+def _print_side(side: Side) -> None:
+    width = max(COLUMNS_MIN, (shutil.get_terminal_size((120, 24)).columns - 7) // 2)
+    click.echo(f"\nstep {side.step}, as it was seen")
+    click.echo(f"    {'in simulation':{width}} | live")
+    for left, right in side.rows:
+        mark = " " if left == right else "*"
+        one, other = (textwrap.shorten(text, width, placeholder="...") for text in (left, right))
+        click.echo(f"  {mark} {one:{width}} | {other}".rstrip())
+    click.echo("")
+
+
+def _conclude(saved: Trace, verdict: LiveVerdict) -> None:
     """Print the verdict over all runs. A run of which nobody knows is not one in which the property holds."""
-    same = sum(each.violation is not None and each.violation.site == saved.broken.site for each in verdicts)
-    other = sum(each.violation is not None and each.violation.site != saved.broken.site for each in verdicts)
-    unknown = sum(each.outcome is Outcome.UNKNOWN for each in verdicts)
-    aside = f"; violated elsewhere in {other}" if other else ""
-    aside += f"; unknown in {unknown}" if unknown else ""
-    if same:
-        click.echo(f"reproduced {same} of {len(verdicts)}: {saved.broken.property} ({saved.broken.site}){aside}")
-        return 1
-    if unknown and not other:
-        click.echo(f"could not judge: {saved.broken.property} was unknown in {unknown} of {len(verdicts)} runs")
-        return 2
-    click.echo(f"not reproduced, 0 of {len(verdicts)}{aside}")
-    return 1 if other else 0
+    rate, runs = verdict.reproduced, len(verdict.runs)
+    low, high = (f"{100 * bound:.0f}" for bound in rate.interval)
+    others = [Finding.ELSEWHERE, Finding.DIVERGED, Finding.UNKNOWN]
+    aside = "".join(f"; {each} in {verdict.count(each)}" for each in others if verdict.count(each))
+    name, site = saved.broken.property, saved.broken.site
+    match verdict.finding:
+        case Finding.REPRODUCED:
+            said = f"reproduced {rate.failed} of {runs} (95 % interval {low} to {high} %): {name} ({site}){aside}"
+        case Finding.UNKNOWN:
+            said = f"could not judge: {name} was unknown in {verdict.count(Finding.UNKNOWN)} of {runs} runs"
+        case Finding.DIVERGED:
+            assert verdict.diverged is not None
+            said = (
+                f"diverged at step {verdict.diverged.step} in {verdict.count(Finding.DIVERGED)} of {runs} runs: "
+                f"simulation and reality differ there, so that this says nothing of {name}{aside}"
+            )
+        case _:
+            said = f"not reproduced, 0 of {runs} (95 % interval {low} to {high} %){aside}"
+    click.echo(said)
+
+
+def _about(saved: Trace, target_file: Path, target: Target) -> dict[str, object]:
+    return {
+        "trace": saved.id,
+        "property": saved.broken.property,
+        "site": saved.broken.site,
+        "target": str(target_file),
+        "target_defects": target.defects,
+        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _as_json(verdict: LiveVerdict, shown: Side | None) -> dict[str, object]:
+    return {
+        "verdict": verdict.finding,
+        "exit_code": EXIT_CODES[verdict.finding],
+        "reproduced": verdict.reproduced.failed,
+        "of": verdict.reproduced.runs,
+        "interval": verdict.reproduced.interval,
+        "runs": [
+            {
+                "finding": each.finding,
+                "said": each.said,
+                "lasted_s": round(each.lasted_s, 3),
+                "strays": [{"step": stray.step, "what": stray.what} for stray in each.strays],
+            }
+            for each in verdict.runs
+        ],
+        "beside": shown,
+    }
+
+
+def _write(file: Path | None, body: dict[str, object]) -> None:
+    if file is not None:
+        text = redacted(msgspec.json.encode(body).decode())
+        write_whole(file, msgspec.json.format(text, indent=2).encode() + b"\n", "the verdict")

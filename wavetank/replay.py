@@ -22,10 +22,15 @@ Examples:
   wavetank replay durability-3f9a2c01                       in simulation, to the same hash
   wavetank replay .wavetank/failures/x/trace.json           a file, from anywhere
   wavetank replay durability-3f9a2c01 --target target.toml  on real services (wavetank staging up)
+  wavetank replay ID --target target.toml -n 20             until the interval is narrow enough
 
 \b
-Exit codes: 1 it fails again (live: in at least one run), 0 it does not, 2 could not run or not
-expressible on the target, 3 two replays differ.
+Live, what the runs come to is also kept as replay.json beside the trace. All that was done to the
+target is undone, also on Ctrl-C; after a SIGKILL by wavetank heal.
+
+\b
+Exit codes: 1 it fails again (live: in at least one run), 0 it does not, 2 could not run, not
+expressible on the target, or unknown, 3 two replays differ, or every run from the simulation.
 """
 
 
@@ -35,15 +40,27 @@ expressible on the target, 3 two replays differ.
     "--target", "target_file", type=click.Path(path_type=Path), help="Replay on the deployment described here."
 )
 @click.option("-n", "runs", type=click.IntRange(min=1), help=f"How many runs  [1; live: {LIVE_RUNS_DEFAULT}]")
+@click.option("--yes-really", is_flag=True, help="Live: the target is meant, although it is not this machine.")
+@click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), help="Live: stretch the times of the plan.")
 @click.option("--exact", is_flag=True, help="Exit with 3 unless the history is exactly the saved one.")
-def replay(trace: str, target_file: Path | None, runs: int | None, exact: bool) -> int:
+def replay(
+    trace: str, target_file: Path | None, runs: int | None, yes_really: bool, time_scale: float | None, exact: bool
+) -> int:
     """Replay the saved failure ID|FILE and say whether the promise is broken again."""
     saved, system = load_failure(trace)
     click.echo(f"{saved.id}: {saved.broken.property} on {saved.system}, {len(saved.plan.steps)} steps")
     if target_file is not None:
-        from wavetank.live import replay_live
+        from wavetank.live import replay_live, result_beside
 
-        return replay_live(system, saved, target_file, runs or LIVE_RUNS_DEFAULT)
+        return replay_live(
+            system,
+            saved,
+            target_file,
+            runs or LIVE_RUNS_DEFAULT,
+            result_file=result_beside(find_trace(trace)),
+            confirmed=yes_really,
+            time_scale=time_scale,
+        )
     results = [simulate(system, saved.plan, system.all_properties()) for _ in range(runs or 1)]
     return _tell(system, saved, results, exact=exact)
 

@@ -11,7 +11,8 @@ import click
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.history import Value
-from simulator.live.target import Control, Target, load_target
+from simulator.live.means.staging import Control
+from simulator.live.target import ByStaging, Target, load_target
 from wavetank.arguments import defect_option
 
 __all__ = ["staging"]
@@ -69,10 +70,11 @@ def down() -> int:
     if not TARGET.exists():
         click.echo("no staging is up here (no target.toml)")
         return 0
+    target = load_target(TARGET)
     try:
-        control = _control(load_target(TARGET))
+        control = _control(target)
     except EnvironmentFailedError:
-        TARGET.unlink()
+        _forget(target)
         click.echo("the staging had ended already; removed its target.toml")
         return 0
     control.order("stop")
@@ -109,7 +111,18 @@ def _check_writable() -> None:
 
 
 def _control(target: Target) -> Control:
-    return Control(target.control.address, target.control.key)
+    staging = next((each for each in target.means if isinstance(each, ByStaging)), None)
+    if staging is None:
+        raise InputError(f'{TARGET} describes no staging of wavetank\'s: none of its [[means]] is by "staging".')
+    return Control(staging.address, staging.key.read())
+
+
+def _forget(target: Target) -> None:
+    """Remove what a staging that was killed has left here."""
+    TARGET.unlink()
+    for each in target.means:
+        if isinstance(each, ByStaging) and each.key.file is not None:
+            each.key.file.unlink(missing_ok=True)
 
 
 def _print_status(target: Target) -> None:
@@ -119,7 +132,8 @@ def _print_status(target: Target) -> None:
     states = answer["up"]
     assert isinstance(states, dict)
     for name, is_up in states.items():
-        click.echo(f"{name:12} {target.hosts.get(name, 'listens nowhere'):22} {_word(is_up)}")
+        address = target.hosts[name].address or "listens nowhere"
+        click.echo(f"{name:12} {address:22} {_word(is_up)}")
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
     click.echo(f"staging is up{planted}; target.toml describes it")
 
@@ -134,7 +148,7 @@ def _is_up(defects: tuple[str, ...]) -> bool:
     try:
         _print_status(target)
     except EnvironmentFailedError:
-        TARGET.unlink()
+        _forget(target)
         return False
     if sorted(target.defects) != sorted(defects):
         raise InputError(

@@ -13,6 +13,7 @@ from wavetank.check import check
 from wavetank.command import complain
 from wavetank.defects import defects
 from wavetank.explain import explain
+from wavetank.heal import heal
 from wavetank.profiles import profiles
 from wavetank.regress import regress
 from wavetank.replay import replay
@@ -20,6 +21,7 @@ from wavetank.serve import serve
 from wavetank.serve_llm import serve_llm
 from wavetank.shrink import shrink_saved
 from wavetank.staging import staging
+from wavetank.target import target
 
 __all__ = ["command", "run"]
 
@@ -64,6 +66,8 @@ for sub_command in (
     serve,
     serve_llm,
     staging,
+    target,
+    heal,
 ):
     command.add_command(sub_command)
 

@@ -21,12 +21,13 @@ from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, WavetankError
 from simulator.history import Value
 from simulator.live.clickhouse import ClickHouseServer
+from simulator.live.credential import Credential
 from simulator.live.nemesis import strike_proxy
 from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import ServerProcess
 from simulator.live.proxy import Proxy
 from simulator.live.redis import RedisServer
-from simulator.live.target import Capabilities, ControlAddress, Target
+from simulator.live.target import ByStaging, HostTarget, Target, described
 from wavetank.processes import LLMProcess, PlatformProcess
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
 from wavetank.troubles import STAGED, ServiceTroubles
@@ -48,9 +49,11 @@ class Supervisor:
     simulated system has them.
     """
 
-    def __init__(self, defects: Sequence[str]) -> None:
+    def __init__(self, target_file: Path, defects: Sequence[str]) -> None:
+        self.target_file = target_file
         self.defects = tuple(defects)
         self.key = secrets.token_hex(16)
+        self.key_file = target_file.resolve().parent / ".wavetank" / f"staging-{secrets.token_hex(4)}.key"
         self.redis, self.postgres, self.clickhouse = RedisServer(), PostgreSQLServer(), ClickHouseServer()
         self.llm = LLMProcess(latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
         self.servers: dict[str, ServerProcess] = {
@@ -72,22 +75,24 @@ class Supervisor:
         self._told_to_end: dict[str, None] = {}
         self._in_use = trio.Lock()  # by the conversation that ordered the last `reset`, until it hangs up
 
-    async def run(self, target_file: Path, signals: AsyncIterator[int]) -> None:
+    async def run(self, signals: AsyncIterator[int]) -> None:
         """Start everything, write the target file, and serve orders until told to stop, by order or by signal."""
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._stop_on_signal, signals)
                 await self._start()
                 listeners = await self._nursery.start(self._listen)
-                write_target(target_file, self._target(listeners[0].socket.getsockname()[1]))
-                self._nursery.start_soon(self._stop_without, target_file)
+                write_key(self.key_file, self.key)
+                write_target(self.target_file, self._target(listeners[0].socket.getsockname()[1]))
+                self._nursery.start_soon(self._stop_without_target)
                 await self._stopping.wait()
                 self._nursery.cancel_scope.cancel()
         finally:
             for server in self.servers.values():
                 server.close()
-            if self._is_described(target_file):
-                target_file.unlink()  # noqa: ASYNC240  # nothing else goes on by then
+            if self._is_described():
+                self.target_file.unlink()
+            self.key_file.unlink(missing_ok=True)
 
     async def _start(self) -> None:
         for proxy in self.proxies.values():
@@ -105,14 +110,23 @@ class Supervisor:
         role = "gateway" if chat.topology().has_edge("user", name) else "agents"
         return PlatformProcess(name, role, ports, token_s=TOKEN_S, defects=self.defects)
 
-    def _target(self, control_port: int) -> Target:
-        ours = (self.llm, *self.platform)
+    def _target(self, port: int) -> Target:
+        logs = {each.name: each.log for each in (self.llm, *self.platform)}
         silent = [each.name for each in self.platform if not each.listens]
         return Target(
-            hosts={name: f"127.0.0.1:{each.port}" for name, each in self.servers.items() if name not in silent},
-            control=ControlAddress(f"127.0.0.1:{control_port}", self.key),
-            capabilities=Capabilities(tuple(self.servers), tuple("->".join(link) for link in self.proxies), STAGED),
-            logs={each.name: str(each.log) for each in ours},
+            hosts={
+                name: HostTarget("" if name in silent else f"127.0.0.1:{each.port}", log=logs.get(name))
+                for name, each in self.servers.items()
+            },
+            means=(
+                ByStaging(
+                    address=f"127.0.0.1:{port}",
+                    key=Credential(file=self.key_file),
+                    hosts=tuple(self.servers),
+                    links=tuple("->".join(link) for link in self.proxies),
+                    troubles=STAGED,
+                ),
+            ),
             defects=self.defects,
         )
 
@@ -122,15 +136,15 @@ class Supervisor:
             server.kill()  # the thread that waits until one is ready cannot be cancelled, but then waits no longer
         self._nursery.cancel_scope.cancel()
 
-    def _is_described(self, target_file: Path) -> bool:
+    def _is_described(self) -> bool:
         try:
-            return self.key.encode() in target_file.read_bytes()
+            return self.key_file.name in self.target_file.read_text()
         except OSError:
             return False
 
-    async def _stop_without(self, target_file: Path) -> None:
+    async def _stop_without_target(self) -> None:
         """Stop when the target file is gone or another's: nobody could find this staging any more."""
-        while self._is_described(target_file):
+        while self._is_described():
             await trio.sleep(WATCH_EVERY_S)
         self._stopping.set()
 
@@ -201,6 +215,8 @@ class Supervisor:
             self._told_to_end[name] = None
             os.kill(server.pid, signal.SIGTERM)
         elif do == "restart":
+            if name in self._told_to_end:
+                await self._strike_host("crash", name)
             # The caller's users go on while the server starts: that it takes its time is part of a restart.
             self._nursery.start_soon(self._start_if_possible, name)
         elif do == "freeze":
@@ -275,15 +291,21 @@ class Supervisor:
         await self._heal()
 
 
+def write_key(path: Path, key: str) -> None:
+    """Write what orders are known by, readable by its owner only."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(key)
+
+
 def write_target(path: Path, target: Target) -> None:
-    """Write a target file, whole or not at all, readable by its owner only: it holds the control's key.
+    """Write a target file, whole or not at all.
 
     Raises EnvironmentFailedError when one is there already: it is another staging's.
     """
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        part.touch(mode=0o600)
-        part.write_bytes(HEADER + msgspec.toml.encode(target))
+        part.write_bytes(HEADER + described(target).encode())
         os.link(part, path)
     except FileExistsError as error:
         raise EnvironmentFailedError(
@@ -307,7 +329,7 @@ def supervise(target_file: Path, defects: Sequence[str]) -> int:
 async def _supervise(target_file: Path, defects: Sequence[str]) -> None:
     # A signal is an order before there is anything that it could leave behind.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        await Supervisor(defects).run(target_file, signals)
+        await Supervisor(target_file, defects).run(signals)
 
 
 if __name__ == "__main__":

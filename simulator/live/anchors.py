@@ -8,9 +8,10 @@ import trio
 
 from simulator.history import Event, History, Kind, Value
 from simulator.plan import Do, Plan, Strike, Wait
+from simulator.redaction import redacted, redacted_value
 from simulator.user import user_name
 
-__all__ = ["Seen", "WatchedHistory", "anchors_of"]
+__all__ = ["Seen", "WatchedHistory", "anchors_of", "begins_step"]
 
 Seen = Counter[tuple[str, str]]
 """How often each user saw or completed something of each sort."""
@@ -25,7 +26,7 @@ def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen |
     begun: list[tuple[Mapping[str, Value], Seen]] = []
     seen: Seen = Counter()
     for event in events:
-        if _begins_step(event):
+        if begins_step(event):
             begun.append((event, seen.copy()))
         elif _is_users(str(event["host"]), str(event["kind"])):
             seen[str(event["host"]), _sort_of(str(event["name"]), event.get("data"))] += 1
@@ -40,7 +41,8 @@ def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen |
     return anchors
 
 
-def _begins_step(event: Mapping[str, Value]) -> bool:
+def begins_step(event: Mapping[str, Value]) -> bool:
+    """Say whether an event of a trace is the beginning of a step. One in which time only passes has none."""
     data = event.get("data")
     begins = isinstance(data, dict) and data.get("phase") == "begin"
     return event["kind"] == Kind.INVOKE.value or (event["kind"] == Kind.FAULT.value and begins)
@@ -76,11 +78,12 @@ class WatchedHistory(History):
     def record(
         self, kind: Kind, host: str, name: str, data: Mapping[str, Value] | None = None, operation: int | None = None
     ) -> Event:
-        """Append one event."""
+        """Append one event, without the secrets that are known."""
         if _is_users(host, kind.value):
             self._seen[host, _sort_of(name, data)] += 1
             self._changed.unpark_all()
-        return super().record(kind, host, name, data, operation)
+        kept = {redacted(key): redacted_value(value) for key, value in (data or {}).items()}
+        return super().record(kind, host, name, kept, operation)
 
     def record_logged(self, host: str, name: str, data: Mapping[str, Value], logged_at_s: float) -> None:
         """Append what a host logged a moment ago, with the time of that, but never one before the last event's.

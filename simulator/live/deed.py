@@ -1,6 +1,6 @@
 """Deeds: the smallest things that can be done to a deployment, as data; and what a means of doing them is."""
 
-from typing import Protocol
+from collections.abc import Sequence
 
 import msgspec
 
@@ -41,22 +41,34 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return f"{what} {'->'.join(self.at)}"
 
     def undoing(self) -> "Deed | None":
-        """Return what undoes this, or None for what is over at once."""
+        """Return what undoes this, or None for what is over at once. Deeds that one deed undoes have that in common."""
         if self.action not in UNDONE_BY:
             return None
         return msgspec.structs.replace(self, action=UNDONE_BY[self.action], seconds=0.0)
 
 
-class Means(Protocol):
-    """One way of doing things to a deployment. Calls block for a moment; all but `why_not` raise
-    EnvironmentFailedError when what is asked for is not done.
+class Means:
+    """One way of doing things to a deployment. Calls block for a moment; all but `why_not` may raise
+    EnvironmentFailedError, when what is asked for is not done.
     """
 
     def why_not(self, deed: Deed) -> str | None:
         """Return None when it can be done in this way; otherwise why it cannot, "" when the place is not ours."""
+        raise NotImplementedError
 
     def do(self, deed: Deed) -> None:
         """Do it. To undo what is not done does nothing."""
+        raise NotImplementedError
+
+    def probe(self) -> str:
+        """Look, without touching anything, whether it would work, and say in a few words what is there."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Bring what is in our hands to the state in which every run begins."""
+
+    def revive(self, broken: Sequence[str]) -> None:
+        """Wait until the hosts in our hands are up again, but for the broken ones."""
 
     def heal(self) -> None:
         """Undo all that was ever done in this way, also by a process that is gone, as far as that shows there."""

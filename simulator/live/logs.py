@@ -1,7 +1,11 @@
 """What a real host says of itself: a file of JSON lines, whose entries are observations."""
 
+import contextlib
+import os
+import signal
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,10 @@ import attrs
 import msgspec
 
 from simulator.errors import EnvironmentFailedError
+from simulator.live.target import HostTarget
+from simulator.redaction import redacted
 
-__all__ = ["HostLog", "LogEntry"]
+__all__ = ["HostLog", "LogEntry", "LogStream", "opened_log"]
 
 _NOISE = ("timestamp", "level", "logger")
 
@@ -26,25 +32,28 @@ class LogEntry:
 
 
 class HostLog:
-    """The log of one host, from its present end on. Lines that are not JSON objects with an `event` are passed over."""
+    """The log of one host, from its present end on. Lines that are not JSON objects with an `event` are passed over.
+
+    Secrets that are known are removed from each line before anything else is done with it.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
             self._file = path.open("rb")
         except OSError as error:
             raise EnvironmentFailedError(
-                f"the target's log cannot be read: {error}. See [logs] in its file."
+                f"the target's log cannot be read: {error}. See log under [hosts] in its file."
             ) from error
         self._file.seek(0, 2)
         self._rest = b""
 
     def read(self) -> list[LogEntry]:
         """Return each entry that was written since the last call."""
-        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        *lines, self._rest = (self._rest + self._chunk()).split(b"\n")
         entries = []
         for line in lines:
             try:
-                fields = msgspec.json.decode(line, type=dict[str, Any])
+                fields = msgspec.json.decode(redacted(line.decode(errors="replace")), type=dict[str, Any])
             except msgspec.DecodeError:
                 continue  # a traceback, or another program's words
             name = fields.pop("event", None)
@@ -56,6 +65,48 @@ class HostLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _chunk(self) -> bytes:
+        return self._file.read()
+
+
+class LogStream(HostLog):
+    """The log that a command writes to its standard output from now on. It is killed at the end."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise EnvironmentFailedError(f"the target's log_command {command[0]!r} cannot be run: {error}.") from error
+        assert self._process.stdout is not None
+        self._file: Any = self._process.stdout
+        os.set_blocking(self._file.fileno(), False)
+        self._rest = b""
+
+    def close(self) -> None:
+        """End the command, and whatever it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        super().close()
+
+    def _chunk(self) -> bytes:
+        chunk: bytes | None = self._file.read()
+        return chunk or b""
+
+
+def opened_log(host: HostTarget) -> HostLog:
+    """Return the log that a target declares for a host. Raises EnvironmentFailedError when it cannot be read."""
+    if host.log_command is not None:
+        return LogStream(host.log_command)
+    assert host.log is not None
+    return HostLog(host.log)
 
 
 def _logged_at_s(timestamp: object) -> float:

@@ -11,11 +11,13 @@ from typing import Any
 import trio
 import trio.abc
 
+from simulator.errors import EnvironmentFailedError
 from simulator.host import Host
 from simulator.live.proxy import Proxy
 from simulator.live.target import Target
+from simulator.live.tls import start_tunnel
 
-__all__ = ["LiveNames", "on_host"]
+__all__ = ["LiveNames", "look_up", "on_host"]
 
 _current_host: ContextVar[str] = ContextVar("wavetank_live_host", default="")
 
@@ -23,6 +25,14 @@ _current_host: ContextVar[str] = ContextVar("wavetank_live_host", default="")
 def on_host(host: str) -> None:
     """Let the running task, and the tasks it will start, resolve names as this host."""
     _current_host.set(host)
+
+
+def look_up(name: str) -> str:
+    """Return the number of a host, as the machine's own resolver knows it. Raises EnvironmentFailedError."""
+    try:
+        return str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise EnvironmentFailedError(f"the target's address {name!r} is not known to this machine: {error}.") from error
 
 
 class LiveNames(trio.abc.HostnameResolver):
@@ -43,11 +53,13 @@ class LiveNames(trio.abc.HostnameResolver):
         self._behind = {
             host.behind: [each.name for each in hosts if each.behind == host.behind] for host in hosts if host.behind
         }
-        entries = [host.name for host in hosts if host.open_to_users]
+        entered = [name for host in hosts if host.open_to_users for name in (host.name, host.behind)]
+        entries = [name for name in dict.fromkeys(entered) if target.reaches(name)]
         self.user_proxies = {(user, entry): self._proxy(entry) for user in users for entry in entries}
         """How each user reaches each host that is open to users."""
         self._started: dict[tuple[str, str, int], Proxy] = {}
         self._starting = trio.Lock()
+        self._tunnels: dict[str, tuple[str, int]] = {}
 
     async def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
@@ -65,7 +77,7 @@ class LiveNames(trio.abc.HostnameResolver):
 
     def _led_to(self, name: str, asker: str) -> list[str]:
         """Return the host of a name, or those behind it, beginning with another one each time that somebody asks."""
-        if name in self._target.hosts:
+        if self._target.reaches(name):
             return [name]
         if name not in self._behind:
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name}")
@@ -81,6 +93,7 @@ class LiveNames(trio.abc.HostnameResolver):
         if proxy is None:
             proxy = self.user_proxies.get((user, name)) or self._proxy(name)
             proxy.port = port
+            proxy.upstream = await self._upstream(name)
             await self._nursery.start(proxy.run)
             self._started[user, name, port] = proxy
         return proxy
@@ -90,3 +103,14 @@ class LiveNames(trio.abc.HostnameResolver):
         network = f"127.{100 + os.getpid() % 100}"
         number = next(self._addresses)
         return Proxy(self._target.address(host), host=f"{network}.{number // 250}.{number % 250 + 1}")
+
+    async def _upstream(self, host: str) -> tuple[str, int]:
+        """Return where a host's proxies lead: a number, since names are resolved by us now; or its tunnel."""
+        name, port = self._target.address(host)
+        tls = self._target.hosts[host].tls
+        address = await trio.to_thread.run_sync(look_up, name), port
+        if tls is None:
+            return address
+        if host not in self._tunnels:
+            self._tunnels[host] = await start_tunnel(self._nursery, address, tls.name or name, tls)
+        return self._tunnels[host]

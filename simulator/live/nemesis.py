@@ -1,12 +1,13 @@
-"""Faults done to a live deployment: signals to its processes, and proxies on its links."""
+"""Faults done to a live deployment: each as the deeds that it takes, on users' links by our own proxies."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+from simulator.fault import Fault, FaultKind
+from simulator.live.deed import Deed
 from simulator.live.proxy import Direction, Proxy
-from simulator.live.target import Control
 
-__all__ = ["LiveNemesis", "strike_proxy"]
+__all__ = ["LiveNemesis", "deeds_of", "strike_proxy"]
 
 _DIRECTIONS = {"to-upstream": Direction.TO_UPSTREAM, "to-client": Direction.TO_CLIENT}
 
@@ -38,30 +39,29 @@ def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0
 
 
 class LiveNemesis:
-    """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or the deployment's.
+    """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or by the deployment's means.
 
-    `user_proxies` are by user and host. `latency_between_s` is what the link of two hosts takes in simulation, one way:
-    `slow_all` makes the proxies take as long.
+    `do` does a deed to the deployment. `user_proxies` are by user and host. `latency_between_s` is what the link of two
+    hosts takes in simulation, one way: `slow_all` makes the proxies take as long.
     """
 
     def __init__(
         self,
-        control: Control,
+        do: Callable[[Deed], None],
         user_proxies: Mapping[tuple[str, str], Proxy],
         latency_between_s: Callable[[str, str], float],
     ) -> None:
-        self._control = control
+        self._do = do
         self._proxies = user_proxies
         self._latency_between_s = latency_between_s
         self._depth: Counter[tuple[str, ...]] = Counter()
         self._extra_s: defaultdict[tuple[str, str], float] = defaultdict(float)
 
-    def slow_all(self, links: Iterable[str]) -> None:
-        """Give every link that has a proxy ("agents->redis", and each user's) the latency of the simulation."""
+    def slow_all(self, links: Iterable[tuple[str, str]]) -> None:
+        """Give these links, in both directions, and each user's the latency of the simulation."""
         for (user, host), proxy in self._proxies.items():
             proxy.delay(self._latency_between_s(user, host))
-        for link in links:
-            source, _, destination = link.partition("->")
+        for source, destination in links:
             self.slow(source, destination, 0.0)
             self.slow(destination, source, 0.0)
 
@@ -69,38 +69,30 @@ class LiveNemesis:
         """Kill the host's process."""
         assert not silently, "a silent crash cannot be done to a process; it is refused as not expressible"
         self._depth["down", host] += 1
-        self._control.order("crash", host=host)
+        self._do(Deed("crash", (host,)))
 
     def restart(self, host: str) -> None:
-        """Undo one `crash`: after the last, start the host's process again."""
+        """Undo one `crash` or `terminate`: after the last, kill what has not ended yet and start the process again."""
         self._depth["down", host] -= 1
         if self._depth["down", host] == 0:
-            self._control.order("restart", host=host)
+            self._do(Deed("restart", (host,)))
 
     def terminate(self, host: str) -> None:
         """Tell the host's process to end (SIGTERM), without waiting until it has."""
         self._depth["down", host] += 1
-        self._control.order("terminate", host=host)
+        self._do(Deed("terminate", (host,)))
 
     def relaunch(self, host: str) -> None:
-        """Undo one `terminate`: kill the host's process if it has not ended yet, and `restart` it."""
-        self._control.order("crash", host=host)
+        """Undo one `terminate`, as `restart` does."""
         self.restart(host)
 
     def freeze(self, host: str) -> None:
         """Stop the host's process (SIGSTOP)."""
-        self._depth["frozen", host] += 1
-        self._control.order("freeze", host=host)
+        self._begin("freeze", host)
 
     def thaw(self, host: str) -> None:
         """Undo one `freeze`: after the last, let the host's process go on (SIGCONT)."""
-        self._depth["frozen", host] -= 1
-        if self._depth["frozen", host] == 0:
-            self._control.order("thaw", host=host)
-
-    def hold_still(self, host: str) -> None:
-        """Stop a host's process that is to be killed next, so that all that it ever logs can be read before."""
-        self._control.order("freeze", host=host)
+        self._end("freeze", host)
 
     def block(self, source: str, destination: str) -> None:
         """Keep back what one host sends to another."""
@@ -108,7 +100,7 @@ class LiveNemesis:
 
     def unblock(self, source: str, destination: str) -> None:
         """Undo one `block`."""
-        self._end("hold", "release", source, destination)
+        self._end("hold", source, destination)
 
     def refuse(self, source: str, destination: str) -> None:
         """Refuse new connections."""
@@ -116,11 +108,11 @@ class LiveNemesis:
 
     def admit(self, source: str, destination: str) -> None:
         """Undo one `refuse`."""
-        self._end("refuse", "admit", source, destination)
+        self._end("refuse", source, destination)
 
     def reset(self, source: str, destination: str) -> None:
         """Break the connections between two hosts."""
-        self._proxy("reset", source, destination)
+        self._strike(Deed("reset", (source, destination)))
 
     def silence(self, source: str, destination: str) -> None:
         """Let the connections between two hosts go dead."""
@@ -128,40 +120,47 @@ class LiveNemesis:
 
     def unsilence(self, source: str, destination: str) -> None:
         """Undo one `silence`."""
-        self._end("silence", "unsilence", source, destination)
+        self._end("silence", source, destination)
 
     def slow(self, source: str, destination: str, extra_s: float) -> None:
         """Add to the latency of one direction; a negative amount undoes it."""
         self._extra_s[source, destination] += extra_s
         extra_s = max(0.0, self._extra_s[source, destination])
-        self._proxy("delay", source, destination, self._latency_between_s(source, destination) + extra_s)
+        latency_s = self._latency_between_s(source, destination) + extra_s
+        self._strike(Deed("delay", (source, destination), seconds=latency_s))
 
     def begin_trouble(self, host: str, name: str) -> None:
         """Let the host's service get into a trouble that the target declares."""
-        self._depth["trouble", host, name] += 1
-        if self._depth["trouble", host, name] == 1:
-            self._control.order("trouble", host=host, name=name, on=True)
+        self._begin("begin", host, name=name)
 
     def end_trouble(self, host: str, name: str) -> None:
         """Undo one `begin_trouble`."""
-        self._depth["trouble", host, name] -= 1
-        if self._depth["trouble", host, name] == 0:
-            self._control.order("trouble", host=host, name=name, on=False)
+        self._end("begin", host, name=name)
 
-    def _begin(self, action: str, source: str, destination: str) -> None:
-        self._depth[action, source, destination] += 1
-        if self._depth[action, source, destination] == 1:
-            self._proxy(action, source, destination)
+    def _begin(self, action: str, *at: str, name: str = "") -> None:
+        self._depth[action, *at, name] += 1
+        if self._depth[action, *at, name] == 1:
+            self._strike(Deed(action, at, name=name))
 
-    def _end(self, action: str, undo: str, source: str, destination: str) -> None:
-        self._depth[action, source, destination] -= 1
-        if self._depth[action, source, destination] == 0:
-            self._proxy(undo, source, destination)
+    def _end(self, action: str, *at: str, name: str = "") -> None:
+        self._depth[action, *at, name] -= 1
+        undo = Deed(action, at, name=name).undoing()
+        if self._depth[action, *at, name] == 0 and undo is not None:
+            self._strike(undo)
 
-    def _proxy(self, action: str, source: str, destination: str, seconds: float = 0.0) -> None:
-        if source.startswith("user:"):
-            strike_proxy(self._proxies[source, destination], action, "to-upstream", seconds)
-        elif destination.startswith("user:"):
-            strike_proxy(self._proxies[destination, source], action, "to-client", seconds)
-        else:
-            self._control.order("proxy", source=source, destination=destination, action=action, seconds=seconds)
+    def _strike(self, deed: Deed) -> None:
+        for direction, link in (("to-upstream", deed.at), ("to-client", deed.at[::-1])):
+            if len(link) == 2 and link in self._proxies:
+                strike_proxy(self._proxies[link], deed.action, direction, deed.seconds)
+                return
+        self._do(deed)
+
+
+def deeds_of(kind: FaultKind, fault: Fault) -> list[Deed]:
+    """Return the deeds that a fault takes, its end included."""
+    deeds: list[Deed] = []
+    nemesis = LiveNemesis(deeds.append, {}, lambda _source, _destination: 0.0)
+    kind.begin(nemesis, fault)
+    if kind.end is not None:
+        kind.end(nemesis, fault)
+    return deeds

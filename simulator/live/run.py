@@ -7,8 +7,6 @@ not repeated: weather, that is the order of tasks and the jitter of single messa
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
 
 import attrs
 import trio
@@ -17,10 +15,12 @@ import trio.socket
 from simulator.errors import EnvironmentFailedError
 from simulator.history import Kind, Value
 from simulator.live.anchors import Seen, WatchedHistory
-from simulator.live.logs import HostLog
+from simulator.live.deployment import Deployment
+from simulator.live.logs import opened_log
 from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis
-from simulator.live.target import Control, Target
+from simulator.live.target import Target, described
+from simulator.live.undo import UndoJournal
 from simulator.plan import Plan, Step, Strike
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, Run, judge
@@ -28,7 +28,7 @@ from simulator.system import System
 from simulator.user import Observer, user_host
 from simulator.world.host import describe
 
-__all__ = ["LiveResult", "LiveRun", "run_live"]
+__all__ = ["LiveResult", "LiveRun", "Stray", "run_live"]
 
 QUIET_POLL_S = 0.1
 QUIET_POLLS = 3  # in a row without anything pending: a host may log a moment after a user has seen what it did
@@ -36,11 +36,23 @@ LOG_POLL_S = 0.02
 ANCHOR_WAIT_MAX_S = 10.0
 
 
+@attrs.frozen
+class Stray:
+    """In what a live run went otherwise than the simulation: before which step, counted from 1, and what.
+
+    `events` is how many there were in its history by then.
+    """
+
+    step: int
+    what: str
+    events: int
+
+
 @attrs.frozen(eq=False)
 class LiveResult(Result):
-    """The result of a live run, and in what it went otherwise than the simulation: sentences, by step."""
+    """The result of a live run, and in what it went otherwise than the simulation."""
 
-    strayed: tuple[str, ...]
+    strays: tuple[Stray, ...]
 
 
 class LiveRun(Run):
@@ -50,13 +62,26 @@ class LiveRun(Run):
     nemesis: LiveNemesis
 
     def __init__(
-        self, system: System, plan: Plan, nemesis: LiveNemesis, logs: dict[str, HostLog], nursery: trio.Nursery
+        self,
+        system: System,
+        plan: Plan,
+        target: Target,
+        deployment: Deployment,
+        nursery: trio.Nursery,
     ) -> None:
         super().__init__(system, plan.setting, WatchedHistory())
-        self.nemesis = nemesis
-        self.strayed: list[str] = []
-        self._logs = logs
+        users = [user_host(number) for number in range(plan.setting.users)]
+        names = LiveNames(target, self.hosts, users, nursery)
+        trio.socket.set_custom_hostname_resolver(names)
+        self.nemesis = LiveNemesis(deployment.do, names.user_proxies, plan.setting.latency_between_s)
+        self.strays: list[Stray] = []
+        self._observer = Observer(lambda name, data: self.observe(OBSERVER, name, data), target.reaches)
+        self._deployment = deployment
         self._nursery = nursery
+        self._scale = target.scale_of(system.patience)
+        self._logs = {
+            name: opened_log(host) for name, host in target.hosts.items() if host.log is not None or host.log_command
+        }
         for number in range(plan.setting.users):
             self.add_user(number)
         self.history.record(
@@ -76,7 +101,7 @@ class LiveRun(Run):
         """Call `action` once, in real time."""
 
         async def later() -> None:
-            await trio.sleep(delay_s)
+            await trio.sleep(delay_s * self._scale)
             self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()
 
@@ -97,9 +122,13 @@ class LiveRun(Run):
         if isinstance(step.action, Strike):
             fault = step.action.fault
             if fault.kind == "crash" and fault.at[0] in self._logs:
-                self.nemesis.hold_still(fault.at[0])
+                self._deployment.hold_still(fault.at[0])
             self.read_logs()
         super().begin(step)
+
+    def slow_links(self) -> None:
+        """Let every link take as long as in simulation."""
+        self.nemesis.slow_all(self._deployment.links())
 
     async def play(self, plan: Plan, anchors: Sequence[Seen | None]) -> None:
         """Take every step that was taken in simulation, each after what preceded it there."""
@@ -107,23 +136,23 @@ class LiveRun(Run):
         for number, (step, anchor) in enumerate(zip(plan.steps, anchors, strict=True), 1):
             if anchor is None:
                 continue
-            with trio.move_on_after(ANCHOR_WAIT_MAX_S) as waiting:
+            with trio.move_on_after(ANCHOR_WAIT_MAX_S * self._scale) as waiting:
                 await self.history.wait_seen(anchor - given_up)
             if waiting.cancelled_caught:
                 missing = self.history.missing(anchor - given_up)
                 given_up += missing
                 what = ", ".join(f"{name} of {host.removeprefix('user:')}" for host, name in sorted(missing))
-                self.strayed.append(f"before step {number} did not happen: {what}")
+                self._stray(number, f"before step {number} did not happen: {what}")
             if self.applicable(step):
                 self.begin(step)
-                await trio.sleep(step.after_s)
+                await trio.sleep(step.after_s * self._scale)
             else:
-                self.strayed.append(f"step {number} made no sense")
+                self._stray(number, f"step {number} made no sense")
 
-    async def revive(self, control: Control) -> None:
+    async def revive(self) -> None:
         """Wait until all hosts are back, but for those that are left broken."""
-        broken: list[Value] = [fault.at[0] for fault in self._left.values() if len(fault.at) == 1]
-        await trio.to_thread.run_sync(lambda: control.order("revive", broken=broken))
+        broken = [fault.at[0] for fault in self._left.values() if len(fault.at) == 1]
+        await trio.to_thread.run_sync(self._deployment.revive, broken)
 
     async def wait_quiet(self) -> None:
         """Wait until nothing is pending, or the system's time for it is up."""
@@ -143,7 +172,7 @@ class LiveRun(Run):
         """Record what the stores hold. Raises EnvironmentFailedError when they cannot be read."""
         try:
             with trio.fail_after(self.system.patience_s()):
-                await self.system.inspect(Observer(lambda name, data: self.observe(OBSERVER, name, data)))
+                await self.system.inspect(self._observer)
         except Exception as error:
             raise EnvironmentFailedError(f"the target's stores could not be inspected: {describe(error)}") from error
 
@@ -159,22 +188,33 @@ class LiveRun(Run):
         for host, entry in sorted(entries, key=lambda each: each[1].logged_at_s):
             self.history.record_logged(host, entry.name, entry.fields, entry.logged_at_s)
 
+    def close_logs(self) -> None:
+        """Read no logs any more."""
+        for log in self._logs.values():
+            log.close()
+
+    def _stray(self, step: int, what: str) -> None:
+        self.strays.append(Stray(step, what, len(self.history.events)))
+
 
 async def run_live(
     system: System, plan: Plan, anchors: Sequence[Seen | None], target: Target, properties: Iterable[Property]
 ) -> LiveResult:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted.
 
-    Raises InputError for a plan that was made for other operations, before anything is touched; and
-    EnvironmentFailedError, perhaps within a group, when the deployment does not do what it is ordered.
+    The system is one `on_target`. Raises InputError for a plan that was made for other operations, before anything is
+    touched; and EnvironmentFailedError, perhaps within a group, when the deployment does not do what it should.
     """
     system.check_plan(plan)
-    with closing(Control(target.control.address, target.control.key)) as control:
-        await trio.to_thread.run_sync(lambda: control.order("reset"))
+    deployment = Deployment(target, UndoJournal(described(target)))
+    try:
+        await trio.to_thread.run_sync(deployment.reset)
         try:
-            return await _run(system, plan, anchors, target, control, properties)
+            return await _run(system, plan, anchors, target, deployment, properties)
         finally:
-            control.order("heal")
+            deployment.heal()
+    finally:
+        deployment.close()
 
 
 async def _run(
@@ -182,33 +222,26 @@ async def _run(
     plan: Plan,
     anchors: Sequence[Seen | None],
     target: Target,
-    control: Control,
+    deployment: Deployment,
     properties: Iterable[Property],
 ) -> LiveResult:
-    hosts = list(system.for_run().hosts())
-    users = [user_host(number) for number in range(plan.setting.users)]
     async with trio.open_nursery() as nursery:
-        names = LiveNames(target, hosts, users, nursery)
-        trio.socket.set_custom_hostname_resolver(names)
-        nemesis = LiveNemesis(control, names.user_proxies, plan.setting.latency_between_s)
-        nemesis.slow_all(target.capabilities.links)
-        logs = {host: HostLog(Path(path)) for host, path in target.logs.items()}
+        run = LiveRun(system, plan, target, deployment, nursery)
         try:
-            run = LiveRun(system, plan, nemesis, logs, nursery)
+            run.slow_links()
             nursery.start_soon(run.follow_logs)
             await run.play(plan, anchors)
             if run.heal_core():
-                await run.revive(control)
+                await run.revive()
                 await run.wait_quiet()
                 run.record_excused()
             run.heal()
-            await run.revive(control)
+            await run.revive()
             await run.wait_quiet()
             run.history.record(Kind.MARK, "", "quiet")
             await run.inspect()
             run.history.record(Kind.MARK, "", "end")
         finally:
-            for log in logs.values():
-                log.close()
+            run.close_logs()
         nursery.cancel_scope.cancel()
-    return LiveResult(run.history, judge(properties, run.history), run.history.events[-1].at_s, tuple(run.strayed))
+    return LiveResult(run.history, judge(properties, run.history), run.history.events[-1].at_s, tuple(run.strays))

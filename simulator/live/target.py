@@ -1,66 +1,225 @@
-"""A live deployment, described in TOML: where its hosts are, what can be done to them, and what they log."""
+"""A live deployment, described in TOML: where its hosts are, what of it may be observed, what may be done to it."""
 
-import contextlib
-import json
-import socket
+import ipaddress
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+import tomli_w
 
-from simulator.errors import EnvironmentFailedError, InputError
-from simulator.fault import FAULT_KINDS, Fault, kind_of
-from simulator.history import Value
-from simulator.plan import Plan, Strike
+from simulator.errors import InputError
+from simulator.live.credential import Credential
 
-__all__ = ["Control", "Target", "inexpressible", "load_target"]
+__all__ = [
+    "TLS",
+    "Address",
+    "ByCommand",
+    "ByPostgreSQL",
+    "ByRedis",
+    "BySignals",
+    "ByStaging",
+    "ByToxiproxy",
+    "HostTarget",
+    "Limits",
+    "Target",
+    "described",
+    "load_target",
+    "split_address",
+    "target_schema",
+]
 
-CONNECT_WITHIN_S = 5.0
-ANSWER_WITHIN_S = 60.0
 PORT_MAX = 65_535
 OTHER = "Name another file, or remove it if a staging wrote it: `wavetank staging up` then writes a good one."
-NOT_LIVE = {"vanish": "a killed process always resets its connections"}
 
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
-
-
-class ControlAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where faults are ordered, and the key that the orderer must know."""
-
-    address: Address
-    key: str
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s/@]+:[0-9]{1,5}$", description="host:port")]
+Command = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="a program and its arguments; no shell")]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Link = Annotated[str, msgspec.Meta(pattern=r"^[^\s>]+->[^\s>]+$", description="who connects->to whom")]
 
 
-class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be struck: hosts by signal, links ("platform->redis") by proxy. Users' links always can be.
+class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An address that speaks TLS (wss, rediss, https). `ca` is a file of certificates, where the system's do not do;
+    `name` is what the certificate must be for, where that is not the address's host."""
 
-    `troubles` are, per host, the names of those that its service gets into on demand.
+    ca: Path | None = None
+    name: str = ""
+
+
+class HostTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What stands for one host of the system. Without an `address` nobody connects to it, and a store is not observed.
+
+    `log` holds JSON lines whose entries are observations, as a file or as what a command writes from now on (`kubectl
+    logs --follow --tail 0 ...`); `metrics` is a page in the text format of Prometheus.
     """
 
+    address: Address = ""
+    tls: TLS | None = None
+    log: Path | None = None
+    log_command: Command | None = None
+    metrics: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s@]+)?$")] = ""
+
+
+class ByStaging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="staging"):
+    """Faults are ordered from the process that runs the deployment: `wavetank staging up`.
+
+    `hosts` can be struck by signals, `links` by proxies; `troubles` are those that each host's service gets into.
+    """
+
+    address: Address
+    key: Credential
     hosts: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
     troubles: dict[str, tuple[str, ...]] = {}
 
 
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A deployment. `hosts` says which real address each host name of the system stands for.
+class ByToxiproxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="toxiproxy"):
+    """Links are struck at a Toxiproxy server: `links` says which of its proxies each goes through."""
 
-    `logs` names, per host, a file of JSON lines whose entries are observations. `defects` are those that the
-    deployment was started with.
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s@/]+/?$")]
+    links: dict[str, str]
+
+
+class BySignals(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="signals", omit_defaults=True
+):
+    """A process of this machine is struck by SIGSTOP and, where a command starts it again, by SIGKILL and SIGTERM."""
+
+    host: str
+    pid_file: Path
+    start: Command | None = None
+    within_s: Seconds = 30.0
+
+
+class ByCommand(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="command", omit_defaults=True
+):
+    """A command of your own does one action at one place, and another undoes it: see `simulator.live.deed`.
+
+    `at` is a host or a link. What is no action is the name of a trouble. Seconds and names of an action are in the
+    environment of the command, as WAVETANK_SECONDS and WAVETANK_NAME.
     """
 
-    hosts: dict[str, Address]
-    control: ControlAddress
-    capabilities: Capabilities = Capabilities()
-    logs: dict[str, str] = {}
+    action: str
+    at: str
+    do: Command
+    undo: Command | None = None
+    within_s: Seconds = 30.0
+
+    def __post_init__(self) -> None:
+        if self.undo is None and self.action != "reset":
+            raise ValueError(f"the command that does {self.action!r} at {self.at!r} has none that undoes it (undo)")
+
+
+class ByRedis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="redis", omit_defaults=True):
+    """Commands to a Redis: connections to it are killed (`reset`); `flush` deletes all keys before each run."""
+
+    host: str
+    user: str = ""
+    password: Credential | None = None
+    flush: bool = False
+
+
+class ByPostgreSQL(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="by", tag="postgresql", omit_defaults=True
+):
+    """Statements to a PostgreSQL: connections of the role `kills` are ended (`reset`)."""
+
+    host: str
+    user: str
+    database: str
+    kills: str
+    password: Credential | None = None
+
+
+AnyMeans: TypeAlias = ByStaging | ByToxiproxy | BySignals | ByCommand | ByRedis | ByPostgreSQL
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How far wavetank may go. `hosts` are those beside this machine that it may connect to."""
+
+    hosts: tuple[str, ...] = ()
+    users: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    fault_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    observe_only: bool = False
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A deployment. `hosts` says what stands for each host of the system.
+
+    `constants` are those of the live system, in seconds, by the names that the system's `patience` has for them; times
+    of a plan are stretched by `time_scale`, or else by as much as the most stretched of them. `defects` are those that
+    a staging was started with.
+    """
+
+    hosts: dict[str, HostTarget]
+    means: tuple[AnyMeans, ...] = ()
+    credentials: dict[str, Credential] = {}
+    constants: dict[str, Seconds] = {}
+    time_scale: Seconds | None = None
+    limits: Limits | None = None
+    adapter: str = ""
     defects: tuple[str, ...] = ()
 
     def address(self, host: str) -> tuple[str, int]:
         """Return the real address of a host. Raises InputError."""
-        if host not in self.hosts:
-            raise InputError(f"the target has no host {host!r} under [hosts]. Known: {', '.join(self.hosts)}.")
-        return split_address(self.hosts[host])
+        found = self.hosts.get(host)
+        if found is None or not found.address:
+            known = ", ".join(name for name, each in self.hosts.items() if each.address)
+            raise InputError(f"the target has no address of host {host!r} under [hosts]. Known: {known}.")
+        return split_address(found.address)
+
+    def reaches(self, host: str) -> bool:
+        """Say whether there is an address of a host."""
+        return host in self.hosts and bool(self.hosts[host].address)
+
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """Yield every host that may be connected to, with the key of the file that says so."""
+        for name, host in self.hosts.items():
+            if host.address:
+                yield f"hosts.{name}.address", split_address(host.address)[0]
+            if host.metrics:
+                yield f"hosts.{name}.metrics", _host_of_url(host.metrics)
+        for number, means in enumerate(self.means):
+            if isinstance(means, ByStaging):
+                yield f"means[{number}].address", split_address(means.address)[0]
+            elif isinstance(means, ByToxiproxy):
+                yield f"means[{number}].url", _host_of_url(means.url)
+
+    def links(self) -> Iterator[tuple[str, str]]:
+        """Yield the links between hosts for which there are means."""
+        for means in self.means:
+            named: Iterable[str] = ()
+            if isinstance(means, ByStaging | ByToxiproxy):
+                named = means.links
+            elif isinstance(means, ByCommand) and "->" in means.at:
+                named = (means.at,)
+            for link in named:
+                source, _, destination = link.partition("->")
+                yield source, destination
+
+    def scale_of(self, patience: Mapping[str, float]) -> float:
+        """Return by how much times of a plan are stretched, for a system whose own constants these are."""
+        if self.time_scale is not None:
+            return self.time_scale
+        return max([seconds / patience[name] for name, seconds in self.constants.items()], default=1.0)
+
+    def check_allowed(self, *, confirmed: bool) -> None:
+        """Raise InputError unless every host that could be connected to is this machine, or allowed and confirmed."""
+        allowed = self.limits.hosts if self.limits is not None else ()
+        for key, host in self.addresses():
+            if is_loopback(host):
+                continue
+            if host not in allowed:
+                raise InputError(
+                    f"the target's {key} is on {host!r}, which is not this machine and not in hosts of [limits]. "
+                    f"Add it there if wavetank may connect to it."
+                )
+            if not confirmed:
+                raise InputError(
+                    f"the target's {key} is on {host!r}, which is not this machine. Say --yes-really if that is meant."
+                )
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -71,84 +230,54 @@ def split_address(address: str) -> tuple[str, int]:
     return name, int(port)
 
 
-def load_target(path: Path) -> Target:
-    """Read a target file. Raises InputError that names the key that is wrong."""
+def is_loopback(host: str) -> bool:
+    """Say whether a host as written is this machine for certain: no name but localhost is looked up."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Target)
-    except OSError as error:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host_of_url(url: str) -> str:
+    return url.split("//", 1)[1].split("/", 1)[0].rpartition(":")[0] or url.split("//", 1)[1].split("/", 1)[0]
+
+
+def load_target(path: Path) -> Target:
+    """Read a target file; paths in it start from its directory. Raises InputError that names the key that is wrong."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the target cannot be read: {error}. `wavetank staging up` writes a target.toml.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    return target_of(text, path)
+
+
+def target_of(text: str, path: Path) -> Target:
+    """Return the target that a text describes, as if it were the file `path`. Raises InputError."""
+    directory = path.resolve().parent
+
+    def path_of(kind: type, value: Any) -> Any:
+        assert kind is Path
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError("Expected a path")
+        return directory / value
+
+    try:
+        target = msgspec.convert(tomllib.loads(text), Target, dec_hook=path_of)
+        for _ in target.addresses():
+            pass  # which raises for an impossible port
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}. {OTHER}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"{path} does not describe a target: {error}. {OTHER}") from error
+    return target
 
 
-def inexpressible(plan: Plan, target: Target) -> list[str]:
-    """Return, per step that cannot be done to the target, a sentence that says which and why. Raises InputError."""
-    problems = [
-        f"it has {kind}={count}, and how many the target has cannot be changed"
-        for kind, count in plan.setting.replicas.items()
-    ]
-    for number, step in enumerate(plan.steps, 1):
-        if isinstance(step.action, Strike):
-            why = _why_not(step.action.fault, target.capabilities)
-            if why:
-                problems.append(f"step {number} ({step.action.fault}): {why}")
-    return problems
+def described(target: Target) -> str:
+    """Return the target as the text of a file."""
+    return tomli_w.dumps(msgspec.to_builtins(target, enc_hook=str))
 
 
-def _why_not(fault: Fault, capabilities: Capabilities) -> str:
-    if fault.kind not in FAULT_KINDS:
-        host = "".join(fault.at[:1])
-        declared = fault.kind in capabilities.troubles.get(host, ())
-        return "" if declared else f"the target declares no trouble {fault.kind!r} of host {host}"
-    kind_of(fault, {})
-    if fault.kind in NOT_LIVE:
-        return NOT_LIVE[fault.kind]
-    if len(fault.at) == 1:
-        return "" if fault.at[0] in capabilities.hosts else f"the target declares no capability on host {fault.at[0]}"
-    if any(place.startswith("user:") for place in fault.at):
-        return ""
-    names = {"->".join(fault.at), "->".join(fault.at[::-1])}
-    return "" if names & set(capabilities.links) else f"the target declares no link {' or '.join(sorted(names))}"
-
-
-class Control:
-    """Orders faults from the process that runs the deployment: one JSON object per line, one answer each."""
-
-    def __init__(self, address: str, key: str) -> None:
-        self._key = key
-        try:
-            self._socket = socket.create_connection(split_address(address), timeout=CONNECT_WITHIN_S)
-        except OSError as error:
-            raise EnvironmentFailedError(
-                f"the target does not answer at control={address}: {error}. Start it with wavetank staging up."
-            ) from error
-        self._socket.settimeout(ANSWER_WITHIN_S)
-        self._file = self._socket.makefile("rwb")
-
-    def order(self, do: str, **arguments: Value) -> dict[str, Value]:
-        """Send one order and return its answer. Raises EnvironmentFailedError when it was not carried out."""
-        try:
-            self._file.write(json.dumps({"key": self._key, "do": do, **arguments}).encode() + b"\n")
-            self._file.flush()
-            line = self._file.readline()
-        except OSError as error:
-            raise EnvironmentFailedError(f"the target's control went away: {error}. order={do}") from error
-        if not line:
-            raise EnvironmentFailedError(f"the target's control hung up. order={do}. See wavetank staging status.")
-        try:
-            answer = msgspec.json.decode(line, type=dict[str, Value])
-        except msgspec.MsgspecError as error:
-            raise EnvironmentFailedError(
-                f"what listens at the target's control is no wavetank staging: it answered {line[:60]!r} to order={do}."
-            ) from error
-        if "error" in answer:
-            raise EnvironmentFailedError(f"the target could not {do}: {answer['error']}")
-        return answer
-
-    def close(self) -> None:
-        """Hang up. A staging undoes what was ordered and not undone."""
-        with contextlib.suppress(OSError):  # an order that could not be sent is not sent now
-            self._file.close()
-        self._socket.close()
+def target_schema() -> Mapping[str, Any]:
+    """Return the JSON Schema of the file."""
+    schema = msgspec.json.schema(Target, schema_hook=lambda _kind: {"type": "string", "minLength": 1})
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "target.toml of wavetank", **schema}

@@ -26,6 +26,8 @@ COMMANDS = [
     ("serve",),
     ("serve-llm",),
     ("staging",),
+    ("target",),
+    ("heal",),
 ]
 
 

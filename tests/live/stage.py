@@ -14,8 +14,9 @@ from models.system import system as chat
 from simulator.fault import Fault
 from simulator.history import Value
 from simulator.live.anchors import anchors_of
+from simulator.live.means.staging import Control
 from simulator.live.run import LiveResult, run_live
-from simulator.live.target import Control, Target, load_target
+from simulator.live.target import ByStaging, Target, load_target
 from simulator.plan import Do, Plan, Setting, Step, Strike
 from simulator.simulated_run import simulate
 from simulator.trace import Broken, Trace, event_record
@@ -58,8 +59,19 @@ def target_in(directory: Path) -> Target:
     return load_target(directory / "target.toml")
 
 
+def staging_of(target: Target) -> ByStaging:
+    (means,) = target.means
+    assert isinstance(means, ByStaging)
+    return means
+
+
+def control_of(target: Target) -> Control:
+    staging = staging_of(target)
+    return Control(staging.address, staging.key.read())
+
+
 def status_of(target: Target) -> dict[str, Value]:
-    control = Control(target.control.address, target.control.key)
+    control = control_of(target)
     try:
         return control.order("status")
     finally:
@@ -88,10 +100,11 @@ def listens(address: tuple[str, int]) -> bool:
 
 def wait_nothing_left(target: Target) -> None:
     """Wait until no process of a staging listens and its directories are gone."""
-    for host in target.hosts:
-        wait_until(lambda host=host: not listens(target.address(host)))  # type: ignore[misc]
-    for log in target.logs.values():
-        wait_until(lambda log=log: not Path(log).parent.exists())  # type: ignore[misc]
+    for name, host in target.hosts.items():
+        if host.address:
+            wait_until(lambda name=name: not listens(target.address(name)))  # type: ignore[misc]
+        if host.log is not None:
+            wait_until(lambda log=host.log: not log.parent.exists())  # type: ignore[misc]
 
 
 def staged(directory: Path, *words: str) -> Iterator[Path]:

@@ -4,7 +4,6 @@ import socket
 import time
 from collections import Counter
 from pathlib import Path
-from typing import cast
 
 import pytest
 import trio
@@ -15,12 +14,13 @@ from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Kind, Value
 from simulator.host import Host
 from simulator.live.anchors import WatchedHistory, anchors_of
+from simulator.live.deed import Deed
 from simulator.live.logs import HostLog, LogEntry
 from simulator.live.names import LiveNames, on_host
-from simulator.live.nemesis import LiveNemesis, strike_proxy
+from simulator.live.nemesis import LiveNemesis, deeds_of, strike_proxy
 from simulator.live.process import free_port
 from simulator.live.proxy import Proxy
-from simulator.live.target import Control, ControlAddress, Target
+from simulator.live.target import HostTarget, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
 from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
 
@@ -155,72 +155,62 @@ def test_a_log_is_read_from_its_present_end_line_by_line(tmp_path: Path) -> None
 
 def test_a_log_that_cannot_be_read_is_the_environments_fault(tmp_path: Path) -> None:
     """A deployment on another machine has its logs there."""
-    with pytest.raises(EnvironmentFailedError, match=r"See \[logs\]"):
+    with pytest.raises(EnvironmentFailedError, match=r"See log under \[hosts\]"):
         HostLog(tmp_path / "none")
 
 
-class RecordingControl:
-    """Stands for the control of a deployment: keeps the orders."""
-
-    def __init__(self) -> None:
-        self.orders: list[dict[str, Value]] = []
-
-    def order(self, do: str, **arguments: Value) -> dict[str, Value]:
-        self.orders.append({"do": do, **arguments})
-        return {}
-
-    def actions(self) -> list[Value]:
-        return [order.get("action", order["do"]) for order in self.orders]
+def a_nemesis(setting: Setting | None = None) -> tuple[LiveNemesis, list[Deed]]:
+    """A nemesis, and the deeds that it asks for."""
+    deeds: list[Deed] = []
+    return LiveNemesis(deeds.append, {}, (setting or Setting()).latency_between_s), deeds
 
 
-def a_nemesis(setting: Setting | None = None) -> tuple[LiveNemesis, RecordingControl]:
-    control = RecordingControl()
-    return LiveNemesis(cast("Control", control), {}, (setting or Setting()).latency_between_s), control
+def actions(deeds: list[Deed]) -> list[str]:
+    return [deed.action for deed in deeds]
 
 
 def test_overlapping_faults_do_not_undo_each_other() -> None:
     """The link must stay cut until the last of them ends."""
-    nemesis, control = a_nemesis()
+    nemesis, deeds = a_nemesis()
     for strike in (nemesis.block, nemesis.block, nemesis.refuse, nemesis.unblock):
         strike("platform", "redis")
-    assert control.actions() == ["hold", "refuse"]
+    assert actions(deeds) == ["hold", "refuse"]
     nemesis.unblock("platform", "redis")
     nemesis.admit("platform", "redis")
-    assert control.actions() == ["hold", "refuse", "release", "admit"]
+    assert actions(deeds) == ["hold", "refuse", "release", "admit"]
 
 
 def test_troubles_and_terminations_are_ordered_from_the_deployment() -> None:
-    """Overlapping ones too; whoever has not ended when told to is killed before it is started again."""
-    nemesis, control = a_nemesis()
+    """Overlapping ones too."""
+    nemesis, deeds = a_nemesis()
     for _ in range(2):
         nemesis.begin_trouble("llm", "slow-answers")
     for _ in range(2):
         nemesis.end_trouble("llm", "slow-answers")
     nemesis.terminate("gateway")
     nemesis.relaunch("gateway")
-    assert control.orders == [
-        {"do": "trouble", "host": "llm", "name": "slow-answers", "on": True},
-        {"do": "trouble", "host": "llm", "name": "slow-answers", "on": False},
-        {"do": "terminate", "host": "gateway"},
-        {"do": "crash", "host": "gateway"},
-        {"do": "restart", "host": "gateway"},
+    assert deeds == [
+        Deed("begin", ("llm",), name="slow-answers"),
+        Deed("end", ("llm",), name="slow-answers"),
+        Deed("terminate", ("gateway",)),
+        Deed("restart", ("gateway",)),
     ]
 
 
 def test_a_slow_link_is_slower_than_the_simulated_latency_and_then_as_slow() -> None:
     """The latency of the simulation is part of the timing that a failure needs."""
-    nemesis, control = a_nemesis(Setting(latency_s=0.02))
-    nemesis.slow_all(["platform->redis"])
+    nemesis, deeds = a_nemesis(Setting(latency_s=0.02))
+    nemesis.slow_all([("platform", "redis")])
     nemesis.slow("platform", "redis", 0.3)
     nemesis.slow("platform", "redis", -0.3)
-    assert [order["seconds"] for order in control.orders] == pytest.approx([0.02, 0.02, 0.32, 0.02])
+    assert [deed.seconds for deed in deeds] == pytest.approx([0.02, 0.02, 0.32, 0.02])
 
 
 def test_links_of_a_host_that_is_far_away_are_as_slow_as_in_the_simulation() -> None:
     """Whoever is at the other end."""
-    nemesis, control = a_nemesis(Setting(latency_s=0.001, latencies={"redis": 0.02}))
-    nemesis.slow_all(["platform->redis", "platform->llm"])
-    assert [(order["destination"], order["seconds"]) for order in control.orders[::2]] == [
+    nemesis, deeds = a_nemesis(Setting(latency_s=0.001, latencies={"redis": 0.02}))
+    nemesis.slow_all([("platform", "redis"), ("platform", "llm")])
+    assert [(deed.at[1], deed.seconds) for deed in deeds[::2]] == [
         ("redis", 0.02),
         ("llm", 0.001),
     ]
@@ -228,46 +218,42 @@ def test_links_of_a_host_that_is_far_away_are_as_slow_as_in_the_simulation() -> 
 
 def test_a_host_is_back_after_the_last_of_its_faults_only() -> None:
     """As in a world: who crashes while it is told to end stays down for the longer of both."""
-    nemesis, control = a_nemesis()
+    nemesis, deeds = a_nemesis()
     nemesis.terminate("agents")
     nemesis.crash("agents", silently=False)
     nemesis.freeze("redis")
     nemesis.freeze("redis")
     nemesis.restart("agents")
     nemesis.thaw("redis")
-    assert control.actions() == ["terminate", "crash", "freeze", "freeze"]
+    assert actions(deeds) == ["terminate", "crash", "freeze"]
     nemesis.relaunch("agents")
     nemesis.thaw("redis")
-    assert control.actions()[4:] == ["crash", "restart", "thaw"]
+    assert actions(deeds)[3:] == ["restart", "thaw"]
 
 
 def test_a_trouble_is_ordered_once_and_ended_with_the_last() -> None:
     """A service knows nothing of how many wanted it in trouble."""
-    nemesis, control = a_nemesis()
+    nemesis, deeds = a_nemesis()
     for _ in range(2):
         nemesis.begin_trouble("llm", "llm-cut")
     for _ in range(2):
         nemesis.end_trouble("llm", "llm-cut")
-    assert [(order["name"], order["on"]) for order in control.orders] == [("llm-cut", True), ("llm-cut", False)]
+    assert [(deed.action, deed.name) for deed in deeds] == [("begin", "llm-cut"), ("end", "llm-cut")]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULT_KINDS if kind != "vanish"])
 def test_every_fault_kind_is_expressible_and_undone(kind: str) -> None:
     """Each begin has its end in orders that a deployment understands, proxies' ones included."""
-    undone_by = {"crash": "restart", "freeze": "thaw", "hold": "release", "refuse": "admit", "silence": "unsilence"}
-    nemesis, control = a_nemesis()
-    fault = Fault(kind, ("platform", "redis") if FAULT_KINDS[kind].strikes == 2 else ("redis",), 1.0)
-    FAULT_KINDS[kind].begin(nemesis, fault)
-    end = FAULT_KINDS[kind].end
-    if end is not None:
-        end(nemesis, fault)
-    actions = control.actions()
-    for begun, undone in undone_by.items():
-        assert actions.count(begun) == actions.count(undone)
+    strikes = FAULT_KINDS[kind].strikes
+    deeds = deeds_of(FAULT_KINDS[kind], Fault(kind, ("platform", "redis") if strikes == 2 else ("redis",), 1.0))
+    left = dict.fromkeys(deed.undoing() for deed in deeds if deed.undoing() is not None)
+    for deed in deeds:
+        left.pop(deed, None)
+    assert not left
     proxy = Proxy(("127.0.0.1", 1))
-    for order in control.orders:
-        if order["do"] == "proxy":
-            strike_proxy(proxy, str(order["action"]), "to-upstream", cast("float", order["seconds"]))
+    for deed in deeds:
+        if len(deed.at) == 2:
+            strike_proxy(proxy, deed.action, "to-upstream", deed.seconds)
 
 
 def test_an_unknown_order_to_a_proxy_is_refused() -> None:
@@ -313,9 +299,7 @@ async def nowhere() -> None:
 
 
 HOSTS = [Host("redis", nowhere), *(Host(each, nowhere, open_to_users=True, behind="gateway") for each in ("a", "b"))]
-TARGET = Target(
-    hosts={"redis": "127.0.0.1:1", "a": "127.0.0.1:2", "b": "127.0.0.1:3"}, control=ControlAddress("127.0.0.1:4", "key")
-)
+TARGET = Target({name: HostTarget(f"127.0.0.1:{port}") for port, name in enumerate(("redis", "a", "b"), 1)})
 
 
 def test_a_shared_name_leads_to_each_host_in_turn_each_user_by_proxies_of_their_own() -> None:

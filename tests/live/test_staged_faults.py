@@ -11,14 +11,16 @@ from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Event
 from simulator.live.anchors import anchors_of
 from simulator.live.run import LiveResult, run_live
-from simulator.live.target import Control, Target
+from simulator.live.target import Target
 from simulator.plan import Do, Step, Strike
 from tests.live.stage import (
     QUESTION,
     WORKFLOW,
+    control_of,
     hosts_up,
     plan,
     played,
+    staging_of,
     struck,
     target_in,
     two_same_questions,
@@ -47,7 +49,7 @@ def test_a_healthy_platform_keeps_every_promise_and_does_what_it_does_in_simulat
     """Two gateways, agents, PostgreSQL, Redis, ClickHouse and an LLM, none of them simulated."""
     result = played(healthy, plan(Step(Do("ask", 0, QUESTION), 0.3), Step(Do("run_workflow", 1, WORKFLOW)), users=2))
     assert sorted(replies(result)) == [("alice-1", "done"), ("bob-1", "done")]
-    assert result.strayed == ()
+    assert result.strays == ()
     welcomed_by = {event.data["user"]: event.host for event in result.history.observed("connection_opened")}
     assert welcomed_by == {"alice": "gateway-b", "bob": "gateway-a"}
     assert {event.host for event in result.history.observed("llm_asked")} == {"llm"}
@@ -124,10 +126,10 @@ def test_agents_that_crash_in_a_workflow_go_on_where_they_were(healthy: Path) ->
 def test_every_trouble_of_the_llm_is_had_and_over(healthy: Path) -> None:
     """The stand-in does on demand what a paid service does on its bad days."""
     target = target_in(healthy)
-    with closing(Control(target.control.address, target.control.key)) as control:
+    with closing(control_of(target)) as control:
         control.order("reset")
         assert told_by_llm(target, "bob") == "why? -> for bob"
-        for trouble in target.capabilities.troubles["llm"]:
+        for trouble in staging_of(target).troubles["llm"]:
             control.order("trouble", host="llm", name=trouble, on=True)
             assert told_by_llm(target, "alice") != "why? -> for alice", trouble
             control.order("trouble", host="llm", name=trouble, on=False)

@@ -14,19 +14,20 @@ import pytest
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
-from simulator.live.target import Control
 from simulator.plan import Plan, Step
 from simulator.trace import Trace, save_trace
 from tests.command.stage import refused
 from tests.live.stage import (
     CACHE,
     PATIENCE_S,
+    control_of,
     environment,
     hosts_up,
     pid_of,
     plan,
     replay,
     staged,
+    staging_of,
     struck,
     target_in,
     trace_of,
@@ -53,7 +54,7 @@ def test_a_failure_is_reproduced_where_its_defect_is(planted: Path, capsys: pyte
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith(f"target.toml with {CACHE}")
     assert said[1].startswith("run 1 of 2: violated: ")
-    assert said[-1] == "reproduced 2 of 2: isolation (frame)"
+    assert said[-1] == "reproduced 2 of 2 (95 % interval 34 to 100 %): isolation (frame)"
 
 
 def test_a_failure_is_not_reproduced_where_its_defect_is_not(healthy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +66,7 @@ def test_a_failure_is_not_reproduced_where_its_defect_is_not(healthy: Path, caps
         f"not to reproduce it says nothing (wavetank staging up --defect {CACHE})"
     )
     assert said[2].startswith("run 1 of 1: ")
-    assert said[-1] == "not reproduced, 0 of 1"
+    assert said[-1] == "not reproduced, 0 of 1 (95 % interval 0 to 79 %)"
 
 
 def test_a_defect_that_only_the_target_has_is_told_of(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +80,10 @@ def test_a_defect_that_only_the_target_has_is_told_of(planted: Path, capsys: pyt
 def test_another_site_is_another_failure(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The promise is broken all the same, and the exit code says so."""
     assert replay(planted, trace_of(two_same_questions(), site="row")) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "not reproduced, 0 of 1; violated elsewhere in 1"
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "not reproduced, 0 of 1 (95 % interval 0 to 79 %); violated elsewhere in 1"
+    )
 
 
 def test_a_promise_of_which_nothing_is_known_is_not_kept(healthy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +101,7 @@ def test_a_step_that_cannot_be_done_is_named_and_nothing_is_touched(
     said = capsys.readouterr().out
     assert said.startswith("not expressible on ")
     assert "step 3 (redis vanishes without a word and is back after 1 s): a killed process" in said
-    assert "the target declares no trouble 'clickhouse-memory-limit' of host clickhouse" in said
+    assert "the staging declares no trouble 'clickhouse-memory-limit' of host clickhouse" in said
     assert "run 1" not in said
 
 
@@ -153,7 +157,9 @@ def test_a_killed_replay_is_undone_by_the_staging(healthy: Path) -> None:
 def test_a_wrong_key_is_refused_before_anything_is_touched(healthy: Path, tmp_path: Path) -> None:
     """The control can crash servers; whoever is on the machine can reach its port."""
     text = (healthy / "target.toml").read_text()
-    (tmp_path / "target.toml").write_text(text.replace(target_in(healthy).control.key, "schlüssel"))
+    (tmp_path / "wrong.key").write_text("schlüssel")
+    key_file = staging_of(target_in(healthy)).key.file
+    (tmp_path / "target.toml").write_text(text.replace(str(key_file), "wrong.key"))
     with pytest.raises(EnvironmentFailedError, match="the target could not reset: wrong key"):
         replay(tmp_path, trace_of(two_same_questions()))
     assert all(hosts_up(target_in(healthy)).values())
@@ -222,7 +228,7 @@ def test_a_staging_ends_whole_however_it_ends(tmp_path: Path) -> None:
 
     assert wavetank("staging", "up", cwd=tmp_path).returncode == 0
     target = target_in(tmp_path)
-    control = Control(target.control.address, target.control.key)
+    control = control_of(target)
     control.order("freeze", host="clickhouse")
     os.kill(pid_of(target), signal.SIGKILL)
     control.close()
@@ -246,4 +252,4 @@ def test_what_runs_is_said_host_by_host(healthy: Path) -> None:
 def test_every_link_of_the_simulated_system_can_be_struck(healthy: Path) -> None:
     """So that a trace is not refused for a fault that a network can have."""
     links = ["->".join(edge) for edge in chat.topology().edges if edge[0] != "user"]
-    assert list(target_in(healthy).capabilities.links) == links
+    assert list(staging_of(target_in(healthy)).links) == links

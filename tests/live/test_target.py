@@ -11,17 +11,21 @@ import pytest
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
 from simulator.live.clickhouse import ClickHouseServer
+from simulator.live.credential import Credential
+from simulator.live.expressible import inexpressible
+from simulator.live.means.staging import Control
 from simulator.live.process import ServerProcess
 from simulator.live.redis import RedisServer
-from simulator.live.target import Capabilities, Control, ControlAddress, Target, inexpressible, load_target
+from simulator.live.target import ByStaging, HostTarget, Target, load_target
 from simulator.plan import Do, Plan, Setting, Step, Strike
 
 GOOD = """
-[hosts]
-platform = "127.0.0.1:8000"
-[control]
+[hosts.platform]
+address = "127.0.0.1:8000"
+[[means]]
+by = "staging"
 address = "127.0.0.1:9000"
-key = "secret"
+key = { file = "staging.key" }
 """
 
 
@@ -32,8 +36,11 @@ key = "secret"
         ("\x00", "is not TOML"),
         ("", "missing required field `hosts`"),
         (GOOD + "[surprise]\n", "unknown field `surprise`"),
-        (GOOD.replace(":8000", ""), "$.hosts"),
-        (GOOD.replace('"secret"', "7"), "$.control.key"),
+        (GOOD.replace(":8000", ""), "$.hosts[...].address"),
+        (GOOD.replace('"staging.key"', "7"), "$.means[0].key.file"),
+        (GOOD.replace('{ file = "staging.key" }', '"secret"'), "$.means[0].key"),
+        (GOOD.replace("file =", "env = 'KEY', file ="), "one of the two, never the secret itself"),
+        (GOOD.replace('"staging"', '"magic"'), "Invalid value 'magic' - at `$.means[0].by`"),
     ],
 )
 def test_a_damaged_target_is_named_with_its_fault_and_the_cure(tmp_path: Path, text: str, said: str) -> None:
@@ -56,11 +63,11 @@ def test_an_unknown_host_and_an_impossible_port_are_the_users_input(tmp_path: Pa
     """Neither may end in a traceback."""
     path = tmp_path / "target.toml"
     path.write_text(GOOD.replace(":8000", ":99999"))
-    target = load_target(path)
     with pytest.raises(InputError, match="no valid port"):
-        target.address("platform")
-    with pytest.raises(InputError, match=r"no host 'redis'.*Known: platform"):
-        target.address("redis")
+        load_target(path)
+    path.write_text(GOOD)
+    with pytest.raises(InputError, match=r"no address of host 'redis'.*Known: platform"):
+        load_target(path).address("redis")
 
 
 def faults(*struck: Fault) -> Plan:
@@ -69,11 +76,10 @@ def faults(*struck: Fault) -> Plan:
 
 def test_what_a_target_cannot_do_is_said_by_step() -> None:
     """A replay that silently left a fault out would clear the guilty."""
-    target = Target(
-        hosts={},
-        control=ControlAddress("127.0.0.1:1", "k"),
-        capabilities=Capabilities(("redis",), ("platform->redis",), {"llm": ("slow-answers",)}),
+    staging = ByStaging(
+        "127.0.0.1:1", Credential(env="KEY"), ("redis",), ("platform->redis",), {"llm": ("slow-answers",)}
     )
+    target = Target({"platform": HostTarget("127.0.0.1:2")}, (staging,))
     possible = faults(
         Fault("crash", ("redis",), 1.0),
         Fault("hold", ("redis", "platform"), 1.0),
@@ -95,9 +101,9 @@ def test_what_a_target_cannot_do_is_said_by_step() -> None:
     )
     assert [line.split(" (")[0] for line in said] == ["step 2", "step 3", "step 4", "step 5"]
     assert "resets its connections" in said[0]
-    assert "no capability on host clickhouse" in said[1]
-    assert "no link clickhouse->platform or platform->clickhouse" in said[2]
-    assert "(slow-answers at redis for 1 s): the target declares no trouble 'slow-answers' of host redis" in said[3]
+    assert "no means for host clickhouse" in said[1]
+    assert "no means for link platform->clickhouse" in said[2]
+    assert "(slow-answers at redis for 1 s): the staging declares no trouble 'slow-answers' of host redis" in said[3]
     with pytest.raises(InputError, match="strikes 1 place"):
         inexpressible(faults(Fault("crash", ("redis", "platform"))), target)
 

@@ -6,8 +6,9 @@ import pytest
 
 from simulator import InputError, System, Violation, always
 from simulator.history import Reading
-from simulator.likelihood import Likelihood, Rate, jump
+from simulator.likelihood import Likelihood, jump
 from simulator.plan import Do, Plan, Setting, Step, Wait
+from simulator.rate import Rate
 from tests.simulator.small import Armed, Counting, Quiet, armed, counting
 
 ACT = Step(Do("act", 0))

@@ -1,0 +1,59 @@
+"""Whether a plan can be done to a target, found out before anything is touched."""
+
+from collections.abc import Iterator
+
+from simulator.fault import FAULT_KINDS, Fault, kind_of
+from simulator.live.deed import Deed
+from simulator.live.deployment import why_not
+from simulator.live.nemesis import deeds_of
+from simulator.live.target import Target
+from simulator.plan import Plan, Strike
+
+__all__ = ["hindrances", "inexpressible"]
+
+NOT_LIVE = {"vanish": "a killed process always resets its connections"}
+
+
+def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0) -> list[str]:
+    """Return, per step that cannot or must not be done to the target, a sentence that says which and why.
+
+    Raises InputError for a fault that makes no sense.
+    """
+    problems = [
+        f"it has {kind}={count}, and how many the target has cannot be changed"
+        for kind, count in plan.setting.replicas.items()
+    ]
+    limits = target.limits
+    if limits is not None and limits.observe_only:
+        problems.append("the target may only be observed (observe_only in [limits])")
+    if limits is not None and limits.users is not None and plan.setting.users > limits.users:
+        problems.append(f"it has {plan.setting.users} users, and [limits] allows users={limits.users}")
+    for number, step in enumerate(plan.steps, 1):
+        if isinstance(step.action, Strike):
+            why = "; ".join(hindrances(step.action.fault, target, time_scale))
+            if why:
+                problems.append(f"step {number} ({step.action.fault}): {why}")
+    return problems
+
+
+def hindrances(fault: Fault, target: Target, time_scale: float) -> Iterator[str]:
+    """Yield why a fault cannot, or must not, be done to the target. Raises InputError for one that makes no sense."""
+    limits, lasts_s = target.limits, fault.for_s * time_scale
+    if limits is not None and limits.fault_s is not None and lasts_s > limits.fault_s:
+        yield f"it takes {lasts_s:g} s, and [limits] allows fault_s={limits.fault_s:g}"
+    if fault.kind in NOT_LIVE:
+        yield NOT_LIVE[fault.kind]
+        return
+    if fault.kind in FAULT_KINDS:
+        deeds = deeds_of(kind_of(fault, {}), fault)
+    else:
+        deeds = [Deed("begin", fault.at[:1], name=fault.kind)]
+    users = [place for place in fault.at if place.startswith("user:")]
+    if users:
+        yield from (
+            f"the target has no address of host {place}"
+            for place in fault.at
+            if place not in users and not target.reaches(place)
+        )
+    else:
+        yield from dict.fromkeys(why for why in (why_not(target, deed) for deed in deeds) if why)

@@ -56,6 +56,7 @@ def replay_live(
     time_scale: float | None = None,
 ) -> int:
     """Replay a trace on a target, print the verdict, and write it as JSON. Returns the exit code."""
+    system.check_plan(saved.plan)
     target = load_target(target_file)
     if time_scale is not None:
         target = msgspec.structs.replace(target, time_scale=time_scale)

@@ -115,9 +115,7 @@ def test_a_trace_of_an_older_operation_is_refused(
     plan["steps"][0]["action"] |= {"arguments": arguments, "user": user}
     edited(path, {"plan": plan})
     if live:
-        (directory / "target.toml").write_text(
-            '[hosts]\nbank = "127.0.0.1:1"\n[control]\naddress = "127.0.0.1:1"\nkey = "k"\n'
-        )
+        (directory / "target.toml").write_text('[hosts.bank]\naddress = "127.0.0.1:1"\n')
     sentence = refused(directory, "replay", "no-deposit", *(("--target", "target.toml") if live else ()))
     assert f"operation 'deposit' cannot be done with {says}" in sentence
 

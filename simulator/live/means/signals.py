@@ -12,7 +12,7 @@ from simulator.live.deed import Deed, Means
 from simulator.live.means.command import run_command
 from simulator.live.target import BySignals
 
-__all__ = ["Signals"]
+__all__ = ["Signals", "state_of"]
 
 POLL_S = 0.02
 ENDS = ("crash", "terminate")
@@ -42,6 +42,7 @@ class Signals(Means):
                 self._signal(signal.SIGTERM)
             case "freeze":
                 self._signal(signal.SIGSTOP)
+                self._wait(lambda: self._state() in ("T", ""), "did not stop")
             case "thaw":
                 self._signal(signal.SIGCONT, needed=False)
             case "restart":
@@ -75,10 +76,13 @@ class Signals(Means):
         """Return the process's number while it runs."""
         try:
             pid = int(self._described.pid_file.read_text())
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError):
             return None
-        return pid if pid > 1 and state != "Z" else None
+        return pid if pid > 1 and state_of(pid) not in ("", "Z") else None
+
+    def _state(self) -> str:
+        pid = self._pid()
+        return "" if pid is None else state_of(pid)
 
     def _signal(self, number: int, *, needed: bool = True) -> None:
         pid = self._pid()
@@ -106,3 +110,11 @@ class Signals(Means):
                     f"{self._described.host} {what} within {self._described.within_s:g} s. See its own log."
                 )
             time.sleep(POLL_S)
+
+
+def state_of(pid: int) -> str:
+    """Return the state of a process as the kernel has it: T stopped, Z ended but not reaped; "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

@@ -1,5 +1,6 @@
 """What a live deployment is described by, and what is said when the description or the deployment is wrong."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
 from simulator.live.clickhouse import ClickHouseServer
@@ -16,8 +18,20 @@ from simulator.live.expressible import inexpressible
 from simulator.live.means.staging import Control
 from simulator.live.process import ServerProcess
 from simulator.live.redis import RedisServer
-from simulator.live.target import ByStaging, HostTarget, Target, load_target
+from simulator.live.target import (
+    BySignals,
+    ByStaging,
+    HostTarget,
+    Limits,
+    Target,
+    described,
+    load_target,
+    target_schema,
+)
+from simulator.live.validation import problems_of
 from simulator.plan import Do, Plan, Setting, Step, Strike
+from simulator.redaction import redacted, redacted_value
+from tests.live.stage import ROOT
 
 GOOD = """
 [hosts.platform]
@@ -165,3 +179,137 @@ def test_a_server_whose_port_is_taken_says_its_last_words() -> None:
         with pytest.raises(EnvironmentFailedError, match=r"ended at once.*(?s:.)*[Aa]ddress already in use"):
             with RedisServer(port=taken.getsockname()[1]):
                 pass
+
+
+# What makes sense, and what may be touched
+
+
+def described_as(text: str, tmp_path: Path) -> Target:
+    path = tmp_path / "target.toml"
+    path.write_text(text)
+    return load_target(path)
+
+
+GATEWAY = '[hosts.gateway-a]\naddress = "127.0.0.1:8000"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[hosts]\n", "no host that users connect to has an address under [hosts]: gateway-a or gateway or"),
+        (GATEWAY + "[hosts.gatway-b]\n", "[hosts] has 'gatway-b'. Known: redis, postgres,"),
+        (GATEWAY + "[constants]\n'a probe' = 3\n", "[constants] has 'a probe'."),
+        (GATEWAY + "[[means]]\nby = 'signals'\nhost = 'agent'\npid_file = 'p'\n", "means[0] names host 'agent'."),
+        (
+            GATEWAY + "[[means]]\nby = 'command'\naction = 'explode'\nat = 'redis'\ndo = ['a']\nundo = ['b']\n",
+            "means[0] names 'explode', no action and no trouble of host 'redis'.",
+        ),
+        (
+            GATEWAY + "[[means]]\nby = 'redis'\nhost = 'redis'\n",
+            "means[0] is for host 'redis', which has no address under [hosts].",
+        ),
+    ],
+)
+def test_a_name_that_means_nothing_to_the_system_is_told(tmp_path: Path, text: str, said: str) -> None:
+    """A misspelt host would otherwise be one that is never struck."""
+    (problem,) = problems_of(described_as(text, tmp_path), chat)
+    assert said in problem
+
+
+def test_a_name_in_common_may_have_one_address(tmp_path: Path) -> None:
+    """Behind a load balancer nobody sees which gateway it is."""
+    target = described_as('[hosts.gateway]\naddress = "127.0.0.1:8000"\n', tmp_path)
+    assert list(problems_of(target, chat)) == []
+
+
+FAR = '[hosts.gateway-a]\naddress = "staging.example:8000"\n'
+
+
+def test_another_machine_must_be_allowed_and_meant(tmp_path: Path) -> None:
+    """The name of a production host is one letter away."""
+    with pytest.raises(InputError, match=r"gateway-a.address is on 'staging.example'.*not in hosts of \[limits\]"):
+        described_as(FAR, tmp_path).check_allowed(confirmed=True)
+    allowed = described_as(FAR + '[limits]\nhosts = ["staging.example"]\n', tmp_path)
+    with pytest.raises(InputError, match="Say --yes-really if that is meant"):
+        allowed.check_allowed(confirmed=False)
+    allowed.check_allowed(confirmed=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost"])
+def test_this_machine_is_always_allowed(tmp_path: Path, host: str) -> None:
+    """Nothing on it is anybody else's."""
+    described_as(FAR.replace("staging.example", host), tmp_path).check_allowed(confirmed=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[hosts.redis]\nmetrics = "http://staging.example:9090/metrics"\n',
+        '[hosts.redis]\nmetrics = "http://staging.example/metrics"\n',
+        "[[means]]\nby = 'toxiproxy'\nurl = 'http://staging.example:8474'\nlinks = { 'agents->redis' = 'r' }\n",
+        "[[means]]\nby = 'staging'\naddress = 'staging.example:1'\nkey = { env = 'KEY' }\n",
+    ],
+)
+def test_every_address_that_a_target_names_is_looked_at(tmp_path: Path, text: str) -> None:
+    """One that is forgotten is a door."""
+    with pytest.raises(InputError, match=r"is on 'staging\.example', which is not this machine"):
+        described_as(GATEWAY + text, tmp_path).check_allowed(confirmed=True)
+
+
+def test_limits_are_kept_before_anything_is_touched() -> None:
+    """Users and seconds are counted as they would be live."""
+    target = Target(
+        {},
+        (BySignals("redis", Path("pid"), ("true",)),),
+        limits=Limits(users=0, fault_s=1.5),
+    )
+    crash = faults(Fault("crash", ("redis",), 1.0))
+    assert inexpressible(crash, target) == ["it has 1 users, and [limits] allows users=0"]
+    assert inexpressible(crash, target, time_scale=2.0)[1] == (
+        "step 2 (redis crashes and is back after 1 s): it takes 2 s, and [limits] allows fault_s=1.5"
+    )
+    assert "may only be observed" in inexpressible(crash, Target({}, limits=Limits(observe_only=True)))[0]
+
+
+def test_times_are_stretched_by_the_constant_that_differs_most() -> None:
+    """A wait for a breaker to move would otherwise end before it does."""
+    patience = {"a breaker's reset": 10.0, "a heartbeat": 5.0}
+    assert Target({}).scale_of(patience) == 1.0
+    assert Target({}, constants={"a breaker's reset": 30.0, "a heartbeat": 5.0}).scale_of(patience) == 3.0
+    assert Target({}, constants={"a breaker's reset": 30.0}, time_scale=2.0).scale_of(patience) == 2.0
+
+
+def test_a_description_is_the_same_after_it_was_written(tmp_path: Path) -> None:
+    """A journal keeps it, to undo what was done when the file has changed since."""
+    text = GATEWAY + "log = 'gateway.log'\n[limits]\nhosts = ['a']\n"
+    target = described_as(text + "[[means]]\nby = 'signals'\nhost = 'agents'\npid_file = 'p'\n", tmp_path)
+    assert target.hosts["gateway-a"].log == tmp_path / "gateway.log"
+    assert described_as(described(target), tmp_path) == target
+
+
+def test_the_schema_that_is_published_is_that_of_the_code() -> None:
+    """Editors complete and check the file by it."""
+    assert json.loads((ROOT / "docs" / "target.schema.json").read_text()) == json.loads(json.dumps(target_schema()))
+
+
+# Credentials
+
+
+def test_a_credential_is_read_where_it_is_and_concealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on it is in nothing that wavetank says."""
+    (tmp_path / "secret").write_text("canary-in-a-file\n")
+    monkeypatch.setenv("SECRET", "canary-in-a-variable")
+    for credential, secret in (
+        (Credential(file=tmp_path / "secret"), "canary-in-a-file"),
+        (Credential(env="SECRET"), "canary-in-a-variable"),
+    ):
+        assert credential.read() == secret
+        assert redacted(f"the password is {secret}!") == "the password is <secret>!"
+    assert redacted_value({"canary-in-a-file": ["x canary-in-a-variable", 7]}) == {"<secret>": ["x <secret>", 7]}
+
+
+@pytest.mark.parametrize("credential", [Credential(env="UNSET_OF_WAVETANK"), Credential(file=Path("/dev/null"))])
+def test_a_credential_that_is_not_there_is_named(credential: Credential) -> None:
+    """By where it should be."""
+    with pytest.raises(InputError, match=r"(UNSET_OF_WAVETANK|/dev/null) is not set or empty"):
+        credential.read()

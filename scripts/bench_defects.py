@@ -13,6 +13,7 @@ import msgspec
 from models.defects import DEFECTS, Defect
 from models.system import system
 from scripts.bench_command import run_command
+from scripts.bench_journal import append, read
 from simulator.campaign import Budget, Campaign
 from simulator.candidates import count_deviations, without_steps
 from simulator.deviation import Delay, Hold
@@ -195,12 +196,12 @@ def bench(
         if name not in known:
             raise InputError(f"no defect named {name!r}. Known: {', '.join(known)}.")
     chosen = [known[name] for name in names or known]
-    made = _read(journal)
+    made = {(each.defect, each.seed): each.search for each in read(journal, Entry)}
     with hired(system, workers, cluster) as hands:
         for seed, defect in product(range(1, seeds + 1), chosen):
             if (defect.name, seed) not in made:
                 made[defect.name, seed] = search(defect.name, seed, max_time, hands)
-                _append(journal, Entry(defect.name, seed, made[defect.name, seed]))
+                append(journal, Entry(defect.name, seed, made[defect.name, seed]))
             click.echo(_line(defect.name, seed, made[defect.name, seed]), err=True)
     table = [(each, [made[each.name, seed] for seed in range(1, seeds + 1)]) for each in chosen]
     print(HEADER)
@@ -211,23 +212,6 @@ def bench(
             write_trace(trace, keep / f"{defect.name}.json")
     print(summary(table))
     return 0 if all(each.broken == defect.breaks for defect, searches in table for each in searches) else 1
-
-
-def _read(journal: Path | None) -> dict[tuple[str, int], Search]:
-    """Return the searches that were made earlier, by defect and seed. Raises InputError for another file."""
-    if journal is None or not journal.exists():
-        return {}
-    try:
-        entries = [msgspec.json.decode(line, type=Entry) for line in journal.read_bytes().splitlines()]
-    except (msgspec.MsgspecError, OSError) as error:
-        raise InputError(f"{journal} is no journal of searches: {error}. Name another file.") from error
-    return {(each.defect, each.seed): each.search for each in entries}
-
-
-def _append(journal: Path | None, entry: Entry) -> None:
-    if journal is not None:
-        with journal.open("ab") as file:
-            file.write(msgspec.json.encode(entry) + b"\n")
 
 
 def _line(defect: str, seed: int, made: Search) -> str:

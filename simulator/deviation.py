@@ -4,6 +4,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from simulator.fault import Seconds
+
 __all__ = ["LATE_MAX_S", "Delay", "Deviation", "Hold"]
 
 LATE_MAX_S = 0.1
@@ -19,7 +21,7 @@ class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="d
     source: str
     destination: str
     nth: int
-    for_s: float
+    for_s: Seconds
     what: str = ""
 
 

@@ -4,14 +4,18 @@ Kinds that fit any system are in one table; the troubles that a system's own ser
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 import attrs
 import msgspec
 
 from simulator.errors import InputError
 
-__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "Nemesis", "Trouble", "kind_of", "trouble_kind"]
+__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "Nemesis", "Seconds", "Trouble", "kind_of", "trouble_kind"]
+
+
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+"""A time of a plan. The longest is eleven days: what is longer was not meant."""
 
 
 class Nemesis(Protocol):
@@ -43,7 +47,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: str
     at: tuple[str, ...]
-    for_s: float = 0.0
+    for_s: Seconds = 0.0
 
     def __str__(self) -> str:
         kind = FAULT_KINDS.get(self.kind)

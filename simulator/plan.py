@@ -1,13 +1,13 @@
 """Plans: what is done to a system, as data that can be stored, replayed and made smaller."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from simulator.deviation import Deviation
 from simulator.errors import InputError
-from simulator.fault import Fault
+from simulator.fault import Fault, Seconds
 from simulator.history import Value
 
 __all__ = ["Action", "Do", "Plan", "Setting", "Step", "Strike", "Wait", "as_kept"]
@@ -49,7 +49,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One action, then `after_s` simulated seconds, all in one weather (0 is calm, with a few deviations or none)."""
 
     action: Action
-    after_s: float = 0.0
+    after_s: Seconds = 0.0
     weather: int = 0
     deviations: tuple[Deviation, ...] = ()
 
@@ -64,11 +64,11 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     there are of a kind that the system declares, where it is not the usual number.
     """
 
-    users: int = 1
-    latency_s: float = 0.001
+    users: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
+    latency_s: Seconds = 0.001
     seed: int = 0
     left_broken: tuple[str, ...] = ()
-    latencies: dict[str, float] = {}
+    latencies: dict[str, Seconds] = {}
     replicas: dict[str, int] = {}
 
     def latency_between_s(self, one: str, other: str) -> float:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from models.defects import DEFECTS
-from scripts.bench_defects import Entry, Search, _append, _read, row, summary
+from scripts.bench_defects import Entry, Search, row, summary
+from scripts.bench_journal import append, read
 
 ROOT = Path(__file__).parent.parent
 KEYS = ["name", "value", "unit", "reference", "ratio", "aim", "note"]
@@ -152,6 +153,7 @@ def test_a_search_that_finds_nothing_counts_as_endless_and_is_not_made_again(tmp
     assert " 3 | 1.5 " in row(defect, [hit, hit, miss])
     assert "inf s at most" in summary([(defect, [hit, miss, miss])])
     journal = tmp_path / "journal"
-    _append(journal, Entry(defect.name, 1, hit))
-    _append(journal, Entry(defect.name, 2, miss))
-    assert _read(journal) == {(defect.name, 1): hit, (defect.name, 2): miss}
+    made = [Entry(defect.name, 1, hit), Entry(defect.name, 2, miss)]
+    for entry in made:
+        append(journal, entry)
+    assert read(journal, Entry) == made

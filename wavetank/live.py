@@ -10,6 +10,7 @@ import click
 import msgspec
 import trio
 
+from simulator.fidelity import load_ledger
 from simulator.history import Value
 from simulator.live.anchors import Seen, anchors_of, begins_step
 from simulator.live.beside import beside, shown_after
@@ -82,6 +83,7 @@ def replay_live(
         if shown is None or (verdict.finding, verdicts[0].finding) == (Finding.REPRODUCED, Finding.HELD):
             shown = _side(saved.plan, simulated, anchors, result, verdict)
     verdict_of_all = LiveVerdict(tuple(verdicts))
+    _note_divergence(saved, verdict_of_all)
     if shown is not None:
         _print_side(shown)
     _conclude(saved, verdict_of_all)
@@ -196,6 +198,15 @@ def _conclude(saved: Trace, verdict: LiveVerdict) -> None:
         case _:
             said = f"not reproduced, 0 of {runs} (95 % interval {low} to {high} %){aside}"
     click.echo(said)
+
+
+def _note_divergence(saved: Trace, verdict: LiveVerdict) -> None:
+    """Put into the fidelity ledger where a run went otherwise than the simulation of the same platform."""
+    if verdict.diverged is not None:
+        ledger = load_ledger()
+        what = f"replay of {saved.id}, step {verdict.diverged.step}"
+        ledger.differs("system", what, "as simulated", verdict.diverged.what)
+        ledger.save()
 
 
 def _about(saved: Trace, target_file: Path, target: Target) -> dict[str, object]:

@@ -13,6 +13,7 @@ from wavetank.check import check
 from wavetank.command import complain
 from wavetank.defects import defects
 from wavetank.explain import explain
+from wavetank.fidelity import fidelity
 from wavetank.heal import heal
 from wavetank.profiles import profiles
 from wavetank.regress import regress
@@ -68,6 +69,7 @@ for sub_command in (
     staging,
     target,
     heal,
+    fidelity,
 ):
     command.add_command(sub_command)
 

@@ -28,6 +28,7 @@ COMMANDS = [
     ("staging",),
     ("target",),
     ("heal",),
+    ("fidelity",),
 ]
 
 

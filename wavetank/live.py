@@ -12,7 +12,7 @@ import trio
 
 from simulator.fidelity import load_ledger
 from simulator.history import Value
-from simulator.live.anchors import Seen, anchors_of, begins_step
+from simulator.live.anchors import Anchors, anchors_of, begins_step
 from simulator.live.beside import beside, shown_after
 from simulator.live.expressible import inexpressible
 from simulator.live.run import LiveResult, run_live
@@ -129,7 +129,7 @@ def _warn_of_weather(plan: Plan) -> None:
         click.echo(f"the weather of step {', '.join(stormy)} (order of tasks, jitter) is not repeated live")
 
 
-def _run_once(system: System, plan: Plan, anchors: Sequence[Seen | None], target: Target) -> LiveResult:
+def _run_once(system: System, plan: Plan, anchors: Anchors, target: Target) -> LiveResult:
     with ungrouped():
         return trio.run(run_live, system, plan, anchors, target, system.all_properties())
 
@@ -149,7 +149,7 @@ def _worded(verdict: RunVerdict) -> str:
 def _side(
     plan: Plan,
     simulated: Sequence[dict[str, Value]],
-    anchors: Sequence[Seen | None],
+    anchors: Anchors,
     result: LiveResult,
     verdict: RunVerdict,
 ) -> Side | None:
@@ -158,7 +158,7 @@ def _side(
     if verdict.finding is Finding.DIVERGED:
         stray = verdict.strays[0]
         begun_live = sum(map(begins_step, live[: stray.events]))
-        before = zip(plan.steps[: stray.step - 1], anchors, strict=False)
+        before = zip(plan.steps[: stray.step - 1], anchors.before, strict=False)
         begun = sum(anchor is not None and not isinstance(step.action, Wait) for step, anchor in before)
         return Side(stray.step, beside(shown_after(simulated, begun), shown_after(live, begun_live)))
     if verdict.finding in (Finding.REPRODUCED, Finding.ELSEWHERE):

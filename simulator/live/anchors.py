@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import attrs
 import trio
 
 from simulator.history import Event, History, Kind, Value
@@ -11,34 +12,74 @@ from simulator.plan import Do, Plan, Strike, Wait
 from simulator.redaction import redacted, redacted_value
 from simulator.user import user_name
 
-__all__ = ["Seen", "WatchedHistory", "anchors_of", "begins_step"]
+__all__ = ["Anchors", "Seen", "WatchedHistory", "anchors_of", "begins_step"]
 
 Seen = Counter[tuple[str, str]]
-"""How often each user saw or completed something of each sort."""
+"""How often each user, or host, saw or completed something of each sort."""
+
+_SEEN = (Kind.OK.value, Kind.FAIL.value, Kind.INFO.value, Kind.OBSERVE.value)
 
 
-def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> list[Seen | None]:
-    """Return, per step, what users had seen and completed before it began in simulation; None if it never began.
+@attrs.frozen
+class Anchors:
+    """By what each step of a plan is held in its place, in the order of the steps.
 
-    `events` are a trace's; without any, nothing is waited for. A step does not begin when it makes no sense, such as
-    a question of a user who is not connected.
+    `before` is what users had seen and completed before it began in simulation; None if it never began there, as a
+    question of a user who is not connected. `during` is what was seen on any host while its fault lasted: a fault that
+    ends before it has had its effect is none, and how long that takes is not the same in reality.
     """
-    begun: list[tuple[Mapping[str, Value], Seen]] = []
+
+    before: tuple[Seen | None, ...]
+    during: tuple[Seen, ...]
+
+
+def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> Anchors:
+    """Return the anchors that follow from a simulation; its events are such as a trace keeps.
+
+    Without any events, nothing is waited for.
+    """
+    begun = [(place, event) for place, event in enumerate(events) if begins_step(event)]
+    before: list[Seen | None] = []
+    during: list[Seen] = []
+    for step in plan.steps:
+        is_begun = not isinstance(step.action, Wait) and begun and _is_of(begun[0][1], step.action)
+        place = begun.pop(0)[0] if is_begun else None
+        lasts = place is not None and isinstance(step.action, Strike)
+        before.append(_seen(events[:place], of_users=True) if place is not None else None)
+        during.append(
+            _seen(_while_lasting(events[place:]), of_users=False) if place is not None and lasts else Counter()
+        )
+        if isinstance(step.action, Wait) or not events:
+            before[-1] = Counter()
+    return Anchors(tuple(before), tuple(during))
+
+
+def _seen(events: Iterable[Mapping[str, Value]], *, of_users: bool) -> Seen:
     seen: Seen = Counter()
     for event in events:
-        if begins_step(event):
-            begun.append((event, seen.copy()))
-        elif _is_users(str(event["host"]), str(event["kind"])):
-            seen[str(event["host"]), _sort_of(str(event["name"]), event.get("data"))] += 1
-    anchors: list[Seen | None] = []
-    for step in plan.steps:
-        if isinstance(step.action, Wait) or not events:
-            anchors.append(Counter())
-        elif begun and _is_of(begun[0][0], step.action):
-            anchors.append(begun.pop(0)[1])
-        else:
-            anchors.append(None)
-    return anchors
+        host, kind = str(event["host"]), str(event["kind"])
+        if kind in _SEEN and (host.startswith("user:") or not of_users):
+            seen[host, _sort_of(str(event["name"]), event.get("data"))] += 1
+    return seen
+
+
+def _while_lasting(events: Sequence[Mapping[str, Value]]) -> Iterator[Mapping[str, Value]]:
+    """Yield what follows the beginning of a fault, the first of these, until its end."""
+    begin = events[0]
+    for event in events[1:]:
+        if _ends(event, begin):
+            return
+        yield event
+
+
+def _ends(event: Mapping[str, Value], begin: Mapping[str, Value]) -> bool:
+    """Say whether an event ends the fault that another began: it tells the same of it, or everything is healed."""
+    if event["kind"] == Kind.MARK.value:
+        return event["name"] == "heal"
+    data, begun = event.get("data"), begin.get("data")
+    if event["kind"] != Kind.FAULT.value or event["name"] != begin["name"]:
+        return False
+    return isinstance(data, Mapping) and isinstance(begun, Mapping) and {**begun, "phase": "end"} == dict(data)
 
 
 def begins_step(event: Mapping[str, Value]) -> bool:
@@ -60,10 +101,6 @@ def _sort_of(name: str, data: object) -> str:
     return f"{name} {kind}" if isinstance(kind, str) else name
 
 
-def _is_users(host: str, kind: str) -> bool:
-    return host.startswith("user:") and kind in (Kind.OK.value, Kind.FAIL.value, Kind.INFO.value, Kind.OBSERVE.value)
-
-
 class WatchedHistory(History):
     """A history that wakes whoever waits for users to have seen something: at that moment, without polling."""
 
@@ -79,7 +116,7 @@ class WatchedHistory(History):
         self, kind: Kind, host: str, name: str, data: Mapping[str, Value] | None = None, operation: int | None = None
     ) -> Event:
         """Append one event, without the secrets that are known."""
-        if _is_users(host, kind.value):
+        if kind.value in _SEEN:
             self._seen[host, _sort_of(name, data)] += 1
             self._changed.unpark_all()
         kept = {redacted(key): redacted_value(value) for key, value in (data or {}).items()}
@@ -99,6 +136,10 @@ class WatchedHistory(History):
 
     def _now_s(self) -> float:
         return trio.current_time() - self._begun_s if self._logged_s is None else self._logged_s
+
+    def further(self, seen: Seen) -> Seen:
+        """Return what will have been seen when all this has been seen once more, from now on."""
+        return Counter({key: self._seen[key] + count for key, count in seen.items()})
 
     def missing(self, anchor: Seen) -> Seen:
         """Return what of an anchor was not seen yet."""

@@ -14,7 +14,7 @@ import trio.socket
 
 from simulator.errors import EnvironmentFailedError
 from simulator.history import Kind, Value
-from simulator.live.anchors import Seen, WatchedHistory
+from simulator.live.anchors import Anchors, Seen, WatchedHistory
 from simulator.live.deployment import Deployment
 from simulator.live.logs import opened_log
 from simulator.live.names import LiveNames, on_host
@@ -34,6 +34,7 @@ QUIET_POLL_S = 0.1
 QUIET_POLLS = 3  # in a row without anything pending: a host may log a moment after a user has seen what it did
 LOG_POLL_S = 0.02
 ANCHOR_WAIT_MAX_S = 10.0
+EFFECT_WAIT_MAX_S = 1.0
 
 
 @attrs.frozen
@@ -78,6 +79,8 @@ class LiveRun(Run):
         self._observer = Observer(lambda name, data: self.observe(OBSERVER, name, data), target.reaches)
         self._deployment = deployment
         self._nursery = nursery
+        self._during: Seen = Counter()  # the effect of the step that begins
+        self._effects: list[Seen] = []
         self._scale = target.scale_of(system.patience)
         self._logs = {
             name: opened_log(host) for name, host in target.hosts.items() if host.log is not None or host.log_command
@@ -98,10 +101,13 @@ class LiveRun(Run):
         self._nursery.start_soon(start)
 
     def call_after(self, delay_s: float, action: Callable[[], None]) -> None:
-        """Call `action` once, in real time."""
+        """Call `action`, which ends a fault, once: in real time, and not before it has had its effect."""
+        effect = self.history.further(self._during)
+        self._effects.append(effect)
 
         async def later() -> None:
             await trio.sleep(delay_s * self._scale)
+            await self._wait_effects([effect])
             self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()
 
@@ -130,10 +136,11 @@ class LiveRun(Run):
         """Let every link take as long as in simulation."""
         self.nemesis.slow_all(self._deployment.links())
 
-    async def play(self, plan: Plan, anchors: Sequence[Seen | None]) -> None:
+    async def play(self, plan: Plan, anchors: Anchors) -> None:
         """Take every step that was taken in simulation, each after what preceded it there."""
         given_up: Seen = Counter()
-        for number, (step, anchor) in enumerate(zip(plan.steps, anchors, strict=True), 1):
+        held = zip(plan.steps, anchors.before, anchors.during, strict=True)
+        for number, (step, anchor, self._during) in enumerate(held, 1):
             if anchor is None:
                 continue
             with trio.move_on_after(ANCHOR_WAIT_MAX_S * self._scale) as waiting:
@@ -148,6 +155,7 @@ class LiveRun(Run):
                 await trio.sleep(step.after_s * self._scale)
             else:
                 self._stray(number, f"step {number} made no sense")
+        await self._wait_effects(self._effects)
 
     async def revive(self) -> None:
         """Wait until all hosts are back, but for those that are left broken."""
@@ -193,12 +201,21 @@ class LiveRun(Run):
         for log in self._logs.values():
             log.close()
 
+    async def _wait_effects(self, effects: Sequence[Seen]) -> None:
+        """Wait a little until faults have had their effects, as far as hosts tell of them."""
+        with trio.move_on_after(EFFECT_WAIT_MAX_S * self._scale):
+            for effect in effects:
+                known = {
+                    key: count for key, count in effect.items() if key[0].startswith("user:") or key[0] in self._logs
+                }
+                await self.history.wait_seen(Counter(known))
+
     def _stray(self, step: int, what: str) -> None:
         self.strays.append(Stray(step, what, len(self.history.events)))
 
 
 async def run_live(
-    system: System, plan: Plan, anchors: Sequence[Seen | None], target: Target, properties: Iterable[Property]
+    system: System, plan: Plan, anchors: Anchors, target: Target, properties: Iterable[Property]
 ) -> LiveResult:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted.
 
@@ -220,7 +237,7 @@ async def run_live(
 async def _run(
     system: System,
     plan: Plan,
-    anchors: Sequence[Seen | None],
+    anchors: Anchors,
     target: Target,
     deployment: Deployment,
     properties: Iterable[Property],

@@ -42,15 +42,13 @@ def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> Anchors:
     before: list[Seen | None] = []
     during: list[Seen] = []
     for step in plan.steps:
-        is_begun = not isinstance(step.action, Wait) and begun and _is_of(begun[0][1], step.action)
-        place = begun.pop(0)[0] if is_begun else None
-        lasts = place is not None and isinstance(step.action, Strike)
-        before.append(_seen(events[:place], of_users=True) if place is not None else None)
-        during.append(
-            _seen(_while_lasting(events[place:]), of_users=False) if place is not None and lasts else Counter()
-        )
-        if isinstance(step.action, Wait) or not events:
-            before[-1] = Counter()
+        before.append(Counter() if isinstance(step.action, Wait) or not events else None)
+        during.append(Counter())
+        if not isinstance(step.action, Wait) and begun and _is_of(begun[0][1], step.action):
+            place, _ = begun.pop(0)
+            before[-1] = _seen(events[:place], of_users=True)
+            if isinstance(step.action, Strike):
+                during[-1] = _seen(_while_lasting(events[place:]), of_users=False)
     return Anchors(tuple(before), tuple(during))
 
 

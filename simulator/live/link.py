@@ -111,11 +111,13 @@ class Pipe:
         self.kept_bytes = 0
         self.changed.unpark_all()
 
-    def hasten(self, latency_s: float) -> None:
-        """Let no bytes, and no close by the source, wait for longer than this from now."""
-        limit_s = trio.current_time() + latency_s
+    def hasten(self, latency_s: float, close_s: float) -> None:
+        """Let no bytes, and no end of the source, wait for longer than this from now."""
+        now_s = trio.current_time()
+        limits_s = {_End.CLOSED: now_s + close_s, _End.RESET: now_s + close_s, _End.HUNG_UP: math.inf}
         self._queue = deque(
-            (due_at_s if item is _End.HUNG_UP else min(due_at_s, limit_s), item) for due_at_s, item in self._queue
+            (min(due_at_s, limits_s[item] if isinstance(item, _End) else now_s + latency_s), item)
+            for due_at_s, item in self._queue
         )
 
     def discard(self, timeout_s: float) -> None:

@@ -57,6 +57,11 @@ class Proxy:
         """How many connections of clients the proxy has now, silenced ones included."""
         return len(self._links)
 
+    @property
+    def is_refusing(self) -> bool:
+        """Whether new connections are refused."""
+        return self._is_refusing
+
     def bytes_passed(self, direction: Direction) -> int:
         """How many bytes were handed on so far."""
         return sum(self._lanes[way].passed_bytes for way in direction)
@@ -130,7 +135,7 @@ class Proxy:
         for lane in self._along(direction):
             lane.conditions = attrs.evolve(lane.conditions, latency_s=latency_s, jitter_s=jitter_s, close_s=close_s)
         for pipe in self._pipes(direction):
-            pipe.hasten(max(latency_s + jitter_s, close_s))
+            pipe.hasten(latency_s + jitter_s, close_s)
         self._wake()
 
     def throttle(self, bytes_per_s: float, *, direction: Direction = Direction.BOTH) -> None:
@@ -223,7 +228,7 @@ class Proxy:
         for lane in self._along(Direction.BOTH):
             lane.conditions = HEALTHY
         for pipe in self._pipes(Direction.BOTH):
-            pipe.hasten(0.0)
+            pipe.hasten(0.0, 0.0)
             pipe.hang_up_if_lost()
         self.admit()
 

@@ -131,6 +131,7 @@ class Pipe:
         """Hang up now if that is all that is left to do, as bytes were discarded."""
         if self._queue and self._queue[0][1] is _End.HUNG_UP:
             self._queue[0] = (trio.current_time(), _End.HUNG_UP)
+            self._is_ending = True
             self.changed.unpark_all()
 
     def _keep_chunk(self, chunk: bytes, due_at_s: float) -> None:

@@ -22,6 +22,7 @@ ATTRIBUTES = {
     "slicer": ("average_size", "size_variation", "delay"),
     "limit_data": ("bytes",),
 }
+EXCLUSIVE = {"latency": "jitter", "timeout": "timeout"}  # without it several of the type work together in a stream
 STREAMS = {"upstream": Direction.TO_UPSTREAM, "downstream": Direction.TO_CLIENT}
 
 
@@ -64,8 +65,10 @@ class Toxics:
     """The toxics of a proxy. Each does what Toxiproxy's of the same type does, all in one fixed order.
 
     Refused, with status 400: a toxicity other than 1; negative attributes; a second toxic of a type in a stream, except
-    latencies without jitter, which add up. Not as with Toxiproxy: to add, change or remove a toxic does not let chunks
-    through that another one keeps back; and a higher latency holds for what comes from then on.
+    latencies without jitter, which add up, and timeouts of 0.
+
+    Not as with Toxiproxy: to add, change or remove a toxic does not let chunks through that another one keeps back; and
+    a higher latency holds for what comes from then on.
     """
 
     def __init__(self, proxy: Proxy) -> None:
@@ -104,6 +107,8 @@ class Toxics:
         """Undo a toxic. Raises RefusedError."""
         toxic = self[name]
         del self._toxics[name]
+        if toxic.type == "timeout":
+            self._proxy.deliver(toxic.direction)
         self._apply(toxic.type, toxic.direction)
 
     def clear(self) -> None:
@@ -133,12 +138,12 @@ class Toxics:
         attributes = toxic.attributes
         if toxic.type == "slicer" and attributes["average_size"] <= attributes["size_variation"]:
             raise RefusedError(400, "attribute average_size of a slicer must be larger than its size_variation")
+        exclusive = EXCLUSIVE.get(toxic.type)
         for other in self._toxics.values():
             is_alike = (other.type, other.direction) == (toxic.type, toxic.direction) and other.name != toxic.name
-            has_jitter = bool(attributes.get("jitter") or other.attributes.get("jitter"))
-            if is_alike and (toxic.type != "latency" or has_jitter):
-                what = f"{toxic.type} toxic{' beside one with jitter' * has_jitter}"
-                raise RefusedError(400, f"no second {what} can be done to a stream here. Remove {other.name!r} first")
+            if is_alike and (exclusive is None or attributes[exclusive] or other.attributes[exclusive]):
+                several = "" if exclusive is None else f", or several without {exclusive}"
+                raise RefusedError(400, f"a stream can have one {toxic.type} toxic here, {other.name!r}{several}")
 
     def _apply(self, kind: str, direction: Direction) -> None:
         """Do to the proxy what the toxics of a type come to in a direction."""
@@ -158,10 +163,9 @@ class Toxics:
                 proxy.throttle(only["rate"] * 1000.0, direction=direction)
             case "bandwidth", _:
                 proxy.throttle(math.inf, direction=direction)
-            case "timeout", [only]:
-                proxy.discard(direction, timeout_s=only["timeout"] / 1000 or math.inf)
             case "timeout", _:
-                proxy.deliver(direction)
+                for each in found:
+                    proxy.discard(direction, timeout_s=each["timeout"] / 1000 or math.inf)
             case "reset_peer", _:
                 proxy.reset_on_data(found[0]["timeout"] / 1000 if found else None, direction=direction)
             case "slicer", [only]:

@@ -280,7 +280,7 @@ class ToxiproxyAPI:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.IPv4Address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
 
 import attrs
 import httpx
@@ -48,14 +49,14 @@ class Stage:
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         return await self.http.request(method, path, json=body)
 
-    async def told(self, name: str = "link") -> dict:
+    async def told(self, name: str = "link") -> Any:
         return (await self.ask("GET", f"/proxies/{name}")).json()
 
     async def toxic(self, kind: str, stream: str = "upstream", **attributes: int) -> str:
         toxic = {"type": kind, "stream": stream, "attributes": attributes}
         answer = await self.ask("POST", "/proxies/link/toxics", toxic)
         assert answer.status_code == 200, answer.text
-        return answer.json()["name"]
+        return str(answer.json()["name"])
 
     async def untoxic(self, name: str) -> None:
         assert (await self.ask("DELETE", f"/proxies/link/toxics/{name}")).status_code == 204
@@ -80,8 +81,8 @@ class BlockingMeans:
 
     means: Means
 
-    async def do(self, action: str, at: tuple[str, ...] = FORTH, **fields: float) -> Deed:
-        deed = Deed(action, at, **fields)
+    async def do(self, action: str, at: tuple[str, ...] = FORTH, *, seconds: float = 0.0) -> Deed:
+        deed = Deed(action, at, seconds)
         await trio.to_thread.run_sync(self.means.do, deed)
         return deed
 

@@ -30,7 +30,7 @@ from tests.live.test_proxy import (
     wait_until,
 )
 
-REAL_URL = os.environ.get("TOXIPROXY_URL")
+REAL_URL = os.environ.get("TOXIPROXY_URL") or None
 FORTH, BACK = ("agents", "redis"), ("redis", "agents")
 LINK = "agents->redis"
 
@@ -314,6 +314,23 @@ def test_why_not_tells_what_is_not_ours_from_what_cannot_be_done():
     on_a_stage(test)
 
 
+def test_a_proxy_may_be_named_as_its_link():
+    """A staging's proxies are: an arrow must survive the way through a URL."""
+
+    async def test(stage: Stage) -> None:
+        made = {"name": LINK, "listen": "127.0.0.1:0", "upstream": stage.upstream}
+        await stage.ask("DELETE", "/proxies/agents-%3Eredis")
+        assert (await stage.ask("POST", "/proxies", made)).status_code == 201
+        means = await stage.means({LINK: LINK})
+        await means.do("hold", BACK)
+        assert [each["stream"] for each in (await stage.told("agents-%3Eredis"))["toxics"]] == ["downstream"]
+        await means.heal()
+        assert (await stage.told("agents-%3Eredis"))["toxics"] == []
+        assert (await stage.ask("DELETE", "/proxies/agents-%3Eredis")).status_code == 204
+
+    on_a_stage(test)
+
+
 @pytest.mark.parametrize(
     ("links", "match"),
     [
@@ -338,8 +355,8 @@ def test_a_url_that_is_none_is_the_users_to_correct(url):
         Toxiproxy(url, {LINK: "link"})
 
 
-def test_a_server_that_is_gone_is_told_with_its_url():
-    """The user must learn which process is missing, when it starts and also when it ends in between."""
+def test_a_server_or_a_proxy_that_is_gone_is_told():
+    """The user must learn what is missing, also when it goes in between."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -347,8 +364,7 @@ def test_a_server_that_is_gone_is_told_with_its_url():
             Toxiproxy(f"http://127.0.0.1:{port}", {LINK: "link"})
 
     async def test(stage: Stage) -> None:
-        means = await stage.means()
-        assert (await stage.ask("DELETE", "/proxies/made")).status_code in (204, 404)
+        await stage.ask("DELETE", "/proxies/made")
         made = {"name": "made", "listen": "127.0.0.1:0", "upstream": stage.upstream}
         assert (await stage.ask("POST", "/proxies", made)).status_code == 201
         means = await stage.means({LINK: "made"})

@@ -201,14 +201,20 @@ class ToxiproxyAPI:
         _check_is_whole(asked)
         if asked.name in self._served:
             raise RefusedError(409, "proxy already exists")
-        proxy = Proxy(_address(asked.upstream, "upstream"))
-        proxy.host, proxy.port = self._listen(asked.listen or "")
-        if asked.enabled is False:
-            proxy.refuse()
-        scope = trio.CancelScope()
-        await self._nursery.start(self._run, proxy, scope)
+        listen, upstream = self._listen(asked.listen or ""), _address(asked.upstream, "upstream")
+        proxy, scope = await self._start(listen, upstream, is_refusing=asked.enabled is False)
         served = self._served[asked.name] = _Served(asked.name, proxy, Toxics(proxy), scope)
         return served.told()
+
+    async def _start(
+        self, listen: tuple[str, int], upstream: tuple[str, int], *, is_refusing: bool
+    ) -> tuple[Proxy, trio.CancelScope]:
+        """Return a proxy that runs, and what ends it. Raises EnvironmentFailedError."""
+        proxy, scope = Proxy(upstream, host=listen[0], port=listen[1]), trio.CancelScope()
+        if is_refusing:
+            proxy.refuse()
+        await self._nursery.start(self._run, proxy, scope)
+        return proxy, scope
 
     async def _run(self, proxy: Proxy, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
         with scope:
@@ -232,11 +238,7 @@ class ToxiproxyAPI:
             old.upstream = upstream
             old.hang_up()
             return
-        new = Proxy(upstream, host=listen[0], port=listen[1])
-        if old.is_refusing:
-            new.refuse()
-        scope = trio.CancelScope()
-        await self._nursery.start(self._run, new, scope)
+        new, scope = await self._start(listen, upstream, is_refusing=old.is_refusing)
         served.end()
         served.proxy, served.scope = new, scope
         served.toxics.move(new)

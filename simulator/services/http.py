@@ -32,15 +32,20 @@ async def serve_requests(
     *,
     keep_alive_timeout_s: float = float("inf"),
     takes_cut_bodies: bool = False,
+    body_bytes_max: float = float("inf"),
 ) -> None:
     """Handle the requests of one connection until either side ends it. Closes the stream.
 
-    With `takes_cut_bodies` a body ends where the client closes, instead of being no request.
+    With `takes_cut_bodies` a body ends where the client closes, instead of being no request. A body that is longer
+    than `body_bytes_max` is handled as it is when that shows, and ends the connection.
     """
     try:
         async with stream:
             connection = h11.Connection(h11.SERVER)
-            while (request := await _receive(connection, stream, keep_alive_timeout_s, takes_cut_bodies)) is not None:
+            while True:
+                request = await _receive(connection, stream, keep_alive_timeout_s, takes_cut_bodies, body_bytes_max)
+                if request is None:
+                    return
                 if not await _handled(request, connection, handle):
                     return
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
@@ -63,7 +68,11 @@ async def _handled(request: Request, connection: h11.Connection, handle: Handle)
 
 
 async def _receive(
-    connection: h11.Connection, stream: trio.SocketStream, timeout_s: float, takes_cut_bodies: bool
+    connection: h11.Connection,
+    stream: trio.SocketStream,
+    timeout_s: float,
+    takes_cut_bodies: bool,
+    body_bytes_max: float,
 ) -> Request | None:
     """Return the next request, or None when the client closes, or stays silent too long, between two."""
     head: h11.Request | None = None
@@ -74,6 +83,8 @@ async def _receive(
                 pass
             case h11.Data(data=data):
                 body += data
+                if head is not None and len(body) > body_bytes_max:
+                    return _request(head, body)
             case h11.EndOfMessage() if head is not None:
                 return _request(head, body)
             case h11.NEED_DATA:

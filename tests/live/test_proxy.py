@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from simulator.errors import EnvironmentFailedError
-from simulator.live.proxy import BUFFER_BYTES_MAX, CHUNK_BYTES, Direction, Proxy
+from simulator.live.link import CHUNK_BYTES
+from simulator.live.proxy import BUFFER_BYTES_MAX, Direction, Proxy
 
 PATIENCE_S = 10.0  # how long something that must happen may take
 SILENCE_S = 0.1  # how long we listen to say that nothing comes
@@ -76,6 +77,16 @@ def on_a_wire(test: Callable[[Wire], Awaitable[None]]) -> None:
                 await test(wire)
 
     trio.run(main)
+
+
+def on_a_wire_in_no_time(test: Callable[[Wire], Awaitable[None]]) -> None:
+    """Real sockets and a clock that jumps: an hour passes as soon as nothing is left to do."""
+
+    async def main() -> None:
+        async with a_wire() as wire:
+            await test(wire)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.01))
 
 
 async def receive(stream: trio.SocketStream, count: int) -> bytes:
@@ -384,12 +395,7 @@ def test_chunks_under_a_delay_arrive_in_order_and_do_not_wait_for_each_other():
         assert await receive(pair.server, 40) == b"".join(b"%02d" % index for index in range(20))
         assert 3600.0 <= trio.current_time() - started_at_s < 3660.0 + 1.0
 
-    async def main() -> None:
-        async with a_wire() as wire:
-            await test(wire)
-
-    # Real sockets and a clock that jumps: an hour passes as soon as nothing is left to do.
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.01))
+    on_a_wire_in_no_time(test)
 
 
 @pytest.mark.parametrize("undo", [Proxy.heal, lambda proxy: proxy.delay(0.0)])
@@ -445,6 +451,219 @@ def test_a_silenced_connection_takes_more_than_any_buffer():
             await wait_until(lambda: wire.proxy.bytes_kept(Direction.TO_UPSTREAM) >= BUFFER_BYTES_MAX)
             wire.proxy.silence()
         assert wire.proxy.bytes_passed(Direction.TO_UPSTREAM) == 0
+
+    on_a_wire(test)
+
+
+@both_ways
+def test_a_narrow_line_takes_as_long_as_its_bytes_do_and_saves_up_nothing(direction):
+    """A slow mobile line delays even the first answer; and an idle one does not let the next burst through."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        wire.proxy.throttle(1000.0, direction=direction)
+        for _ in range(2):
+            started_at_s = trio.current_time()
+            await sender.send_all(blob(2400))
+            assert await receive(receiver, 2400) == blob(2400)
+            assert trio.current_time() - started_at_s == pytest.approx(2.4, abs=0.1)
+            await receiver.send_all(b"the other way is as wide as ever")
+            await receive(sender, 32)
+            assert trio.current_time() - started_at_s < 2.7
+            await trio.sleep(60.0)
+
+    on_a_wire_in_no_time(test)
+
+
+@pytest.mark.parametrize("undo", [Proxy.heal, lambda proxy: proxy.throttle(float("inf"))])
+def test_a_line_without_any_width_keeps_back_until_it_is_undone(undo):
+    """What a stalled line has taken is delivered when it recovers."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        wire.proxy.throttle(0.0)
+        await pair.client.send_all(b"stalled")
+        await wait_kept(wire, Direction.TO_UPSTREAM, 7)
+        await assert_nothing_comes(pair.server)
+        undo(wire.proxy)
+        assert await receive(pair.server, 7) == b"stalled"
+        await assert_echoes(pair, b"wide")
+
+    on_a_wire(test)
+
+
+@both_ways
+def test_slices_arrive_one_by_one_and_are_whole_together(direction):
+    """A parser that takes one read for one message fails at the first message that comes in two."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        wire.proxy.slice(100, variation_bytes=20, pause_s=1.0, direction=direction)
+        started_at_s = trio.current_time()
+        await sender.send_all(blob(1000))
+        slices = [await receiver.receive_some()]
+        while sum(map(len, slices)) < 1000:
+            slices.append(await receiver.receive_some())
+        assert b"".join(slices) == blob(1000)
+        assert max(map(len, slices)) <= 120
+        assert len(slices) - 1 <= trio.current_time() - started_at_s < len(slices)
+
+    on_a_wire_in_no_time(test)
+
+
+@pytest.mark.parametrize("undo", [Proxy.heal, lambda proxy: proxy.slice(0)])
+def test_undoing_slices_does_not_pause_any_more(undo):
+    """Healing must not leave the replay waiting for slices that were cut before."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        wire.proxy.slice(10, pause_s=3600.0)
+        await pair.client.send_all(blob(400))
+        await receive(pair.server, 1)
+        undo(wire.proxy)
+        await pair.client.send_all(b"!")
+        assert (await receive(pair.server, 400))[-1:] == b"!"
+
+    on_a_wire(test)
+
+
+@both_ways
+def test_a_limit_passes_so_many_bytes_from_now_on_and_closes_both_sides(direction):
+    """An answer cut in the middle, without any error, is what a client must not take for a whole one."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        await sender.send_all(b"before")
+        assert await receive(receiver, 6) == b"before"
+        for limit in (100, float("inf"), 7):  # the last one begins to count
+            wire.proxy.limit_data(limit, direction=direction)
+            await sender.send_all(b"1234")
+            assert await receive(receiver, 4) == b"1234"
+        wire.proxy.limit_data(10, direction=direction)
+        await receiver.send_all(b"answer")
+        assert await receive(sender, 6) == b"answer"
+        await sender.send_all(b"5678901")
+        assert await receive(receiver, 6) == b"567890"
+        assert await receiver.receive_some() == b""
+        assert await sender.receive_some() == b""
+        await wait_until(lambda: wire.proxy.connections_open == 0)
+
+    on_a_wire(test)
+
+
+@both_ways
+@pytest.mark.parametrize("undo", [Proxy.deliver, lambda proxy, _: proxy.heal()], ids=["deliver", "heal"])
+def test_what_flows_in_one_direction_is_lost_and_its_close_is_not(direction, undo):
+    """A route that is lost one way only: each side hears of the other what it would never have asked for."""
+
+    async def test(wire: Wire) -> None:
+        closing, lasting = await wire.connect(), await wire.connect()
+        wire.proxy.discard(direction)
+        new = await wire.connect()
+        sender, receiver = lasting.along(direction)
+        await sender.send_all(b"lost")
+        await receiver.send_all(b"arrives")
+        assert await receive(sender, 7) == b"arrives"
+        wire.proxy.delay(0.0)  # which hastens what is kept, and must not hasten an end that is not due
+        await assert_nothing_comes(receiver)
+        await closing.along(direction)[0].send_eof()
+        assert await closing.along(direction)[1].receive_some() == b""
+        undo(wire.proxy, direction)
+        for stream in (receiver, sender, new.client, new.server):
+            assert await stream.receive_some() == b""
+        await assert_echoes(await wire.connect(), b"found again")
+
+    on_a_wire(test)
+
+
+def test_a_connection_that_is_lost_is_closed_when_nothing_comes_for_so_long():
+    """A middlebox forgets what is idle; whoever keeps sending is not idle."""
+
+    async def test(wire: Wire) -> None:
+        wire.proxy.discard(Direction.TO_UPSTREAM, timeout_s=10.0)
+        started_at_s = trio.current_time()
+        pair = await wire.connect()
+        await trio.sleep(7.0)
+        await pair.client.send_all(b"lost")
+        assert await pair.server.receive_some() == b""
+        assert 17.0 <= trio.current_time() - started_at_s < 18.0
+        assert await pair.client.receive_some() == b""
+
+    on_a_wire_in_no_time(test)
+
+
+@both_ways
+def test_the_next_bytes_end_a_connection_and_leave_idle_ones(direction):
+    """A server that crashes at a request resets only who asked; what was there before is closed, as by Toxiproxy."""
+
+    async def test(wire: Wire) -> None:
+        present, idle = await wire.connect(), await wire.connect()
+        wire.proxy.reset_on_data(0.0, direction=direction)
+        new = await wire.connect()
+        for pair in (present, new):
+            await pair.along(direction)[0].send_all(b"lost")
+        for stream in (present.client, present.server):
+            assert await stream.receive_some() == b""
+        for stream in (new.client, new.server):
+            await wait_reset(stream)
+        wire.proxy.reset_on_data(None, direction=direction)
+        await assert_echoes(idle, b"unharmed")
+
+    on_a_wire(test)
+
+
+def test_hanging_up_closes_every_present_connection_on_both_sides():
+    """An idle timeout of a load balancer is an orderly end that neither side has asked for."""
+
+    async def test(wire: Wire) -> None:
+        pairs = [await wire.connect() for _ in range(3)]
+        wire.proxy.hang_up()
+        for pair in pairs:
+            assert await pair.client.receive_some() == b""
+            assert await pair.server.receive_some() == b""
+        await assert_echoes(await wire.connect(), b"new")
+
+    on_a_wire(test)
+
+
+def test_a_close_can_take_longer_than_the_bytes_before_it():
+    """A server that waits for its clients to go must not wait for one whose close is late."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        wire.proxy.delay(0.0, close_s=3600.0)
+        await pair.client.send_all(b"last words")
+        await pair.client.send_eof()
+        assert await receive(pair.server, 10) == b"last words"
+        await assert_nothing_comes(pair.server)
+        wire.proxy.heal()
+        assert await pair.server.receive_some() == b""
+
+    on_a_wire(test)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda proxy: proxy.throttle(1.0),
+        lambda proxy: proxy.slice(1, pause_s=3600.0),
+        lambda proxy: proxy.limit_data(1),
+        lambda proxy: proxy.discard(Direction.BOTH),
+        lambda proxy: proxy.reset_on_data(0.0),
+        lambda proxy: proxy.delay(3600.0),
+        lambda proxy: proxy.hold(Direction.BOTH),
+        lambda proxy: proxy.cut(),
+        lambda proxy: proxy.refuse(),
+    ],
+    ids=["throttle", "slice", "limit_data", "discard", "reset_on_data", "delay", "hold", "cut", "refuse"],
+)
+def test_after_healing_a_connection_is_as_good_as_before_any_fault(fault):
+    """A fault that outlives its replay spoils the next one."""
+
+    async def test(wire: Wire) -> None:
+        fault(wire.proxy)
+        wire.proxy.heal()
+        await assert_echoes(await wire.connect(), blob(4000))
 
     on_a_wire(test)
 
@@ -564,8 +783,26 @@ def test_fifty_connections_at_once_pass_intact_through_a_cut_that_heals():
         lambda proxy: proxy.hold(Direction.BOTH),
         lambda proxy: proxy.delay(3600.0),
         lambda proxy: proxy.silence(),
+        lambda proxy: proxy.throttle(1.0),
+        lambda proxy: proxy.slice(1, pause_s=3600.0),
+        lambda proxy: proxy.limit_data(100),
+        lambda proxy: proxy.discard(Direction.BOTH),
+        lambda proxy: proxy.reset_on_data(3600.0),
     ],
-    ids=["healthy", "cut", "refuse", "reset", "hold", "delay", "silence"],
+    ids=[
+        "healthy",
+        "cut",
+        "refuse",
+        "reset",
+        "hold",
+        "delay",
+        "silence",
+        "throttle",
+        "slice",
+        "limit_data",
+        "discard",
+        "reset_on_data",
+    ],
 )
 def test_ending_the_proxy_in_the_middle_of_a_fault_leaves_nothing_open(fault):
     """Ctrl-C during a replay must not leave sockets, held bytes, or a port behind."""

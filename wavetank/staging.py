@@ -14,6 +14,7 @@ from simulator.history import Value
 from simulator.live.means.staging import Control
 from simulator.live.target import ByStaging, Target, load_target
 from wavetank.arguments import defect_option
+from wavetank.supervisor import BY_TOXIPROXY
 
 __all__ = ["staging"]
 
@@ -39,7 +40,8 @@ def staging() -> None:
 
 @staging.command()
 @defect_option
-def up(defects: tuple[str, ...]) -> int:
+@click.option("--toxiproxy", is_flag=True, help="Have target.toml strike links through the API of Toxiproxy.")
+def up(defects: tuple[str, ...], toxiproxy: bool) -> int:
     """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
     if TARGET.exists() and _is_up(defects):
@@ -48,7 +50,7 @@ def up(defects: tuple[str, ...]) -> int:
     click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
     with LOG.open("wb") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects],
+            [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects, *[BY_TOXIPROXY] * toxiproxy],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

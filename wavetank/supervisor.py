@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,17 +27,19 @@ from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import ServerProcess
 from simulator.live.proxy import Proxy
 from simulator.live.redis import RedisServer
-from simulator.live.target import ByStaging, HostTarget, Target, described
+from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Target, described
+from simulator.live.toxiproxy_api import ToxiproxyAPI
 from wavetank.processes import LLMProcess, PlatformProcess
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
 from wavetank.troubles import STAGED, ServiceTroubles
 from wavetank.ungrouped import ungrouped
 
-__all__ = ["Supervisor", "supervise"]
+__all__ = ["BY_TOXIPROXY", "Supervisor", "supervise"]
 
 LINE_BYTES_MAX = 65_536
 BUSY_S = 10.0  # how long a replay waits for what the last one did to be undone
 WATCH_EVERY_S = 0.5
+BY_TOXIPROXY = "--toxiproxy"
 STORES = ("redis", "postgres", "clickhouse")
 HEADER = b"# A staging on this machine, written by `wavetank staging up` and gone with `wavetank staging down`.\n"
 
@@ -49,7 +51,7 @@ class Supervisor:
     simulated system has them.
     """
 
-    def __init__(self, target_file: Path, defects: Sequence[str]) -> None:
+    def __init__(self, target_file: Path, defects: Sequence[str], *, toxiproxy: bool = False) -> None:
         self.target_file = target_file
         self.defects = tuple(defects)
         self.key = secrets.token_hex(16)
@@ -67,6 +69,8 @@ class Supervisor:
             for source, destination in chat.topology().edges
             if source != "user"
         }
+        self.toxiproxy = ToxiproxyAPI({proxy_name(*link): proxy for link, proxy in self.proxies.items()})
+        self.strikes_by_toxiproxy = toxiproxy
         self.platform: list[PlatformProcess] = []
         self.troubles = ServiceTroubles(postgres_port=self.postgres.port, llm_port=self.llm.port)
         self._nursery: trio.Nursery
@@ -97,6 +101,7 @@ class Supervisor:
     async def _start(self) -> None:
         for proxy in self.proxies.values():
             await self._nursery.start(proxy.run)
+        await self._nursery.start(self.toxiproxy.run)
         for name in chat.topology().nodes:
             if name != "user" and name not in self.servers:
                 self.platform.append(self._platform_process(name))
@@ -118,16 +123,22 @@ class Supervisor:
                 name: HostTarget("" if name in silent else f"127.0.0.1:{each.port}", log=logs.get(name))
                 for name, each in self.servers.items()
             },
-            means=(
-                ByStaging(
-                    address=f"127.0.0.1:{port}",
-                    key=Credential(file=self.key_file),
-                    hosts=tuple(self.servers),
-                    links=tuple("->".join(link) for link in self.proxies),
-                    troubles=STAGED,
-                ),
-            ),
+            means=tuple(self._means(port)),
             defects=self.defects,
+        )
+
+    def _means(self, port: int) -> Iterator[AnyMeans]:
+        """Yield what may be done to the staging and how: to links by its own orders, or by Toxiproxy's."""
+        links = {"->".join(link): proxy_name(*link) for link in self.proxies}
+        if self.strikes_by_toxiproxy:
+            yield ByToxiproxy(f"http://127.0.0.1:{self.toxiproxy.port}", links)
+            links = {}
+        yield ByStaging(
+            address=f"127.0.0.1:{port}",
+            key=Credential(file=self.key_file),
+            hosts=tuple(self.servers),
+            links=tuple(links),
+            troubles=STAGED,
         )
 
     async def _stop_on_signal(self, signals: AsyncIterator[int]) -> None:
@@ -265,6 +276,7 @@ class Supervisor:
 
     async def _heal(self) -> None:
         """Undo every fault."""
+        self.toxiproxy.reset()
         for proxy in self.proxies.values():
             proxy.heal()
         for name in list(self._told_to_end):
@@ -291,6 +303,11 @@ class Supervisor:
         await self._heal()
 
 
+def proxy_name(source: str, destination: str) -> str:
+    """Return how a link's proxy is called by clients of Toxiproxy."""
+    return f"{source}_{destination}"
+
+
 def write_key(path: Path, key: str) -> None:
     """Write what orders are known by, readable by its owner only."""
     path.parent.mkdir(exist_ok=True)
@@ -315,22 +332,23 @@ def write_target(path: Path, target: Target) -> None:
         part.unlink(missing_ok=True)
 
 
-def supervise(target_file: Path, defects: Sequence[str]) -> int:
+def supervise(target_file: Path, defects: Sequence[str], *, toxiproxy: bool) -> int:
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
     try:
         with ungrouped():
-            trio.run(_supervise, target_file, defects)
+            trio.run(_supervise, Supervisor(target_file, defects, toxiproxy=toxiproxy))
     except (WavetankError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-async def _supervise(target_file: Path, defects: Sequence[str]) -> None:
+async def _supervise(supervisor: Supervisor) -> None:
     # A signal is an order before there is anything that it could leave behind.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        await Supervisor(target_file, defects).run(signals)
+        await supervisor.run(signals)
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(Path(sys.argv[1]), sys.argv[2:]))
+    defects = [word for word in sys.argv[2:] if word != BY_TOXIPROXY]
+    sys.exit(supervise(Path(sys.argv[1]), defects, toxiproxy=BY_TOXIPROXY in sys.argv))

@@ -10,6 +10,7 @@ from simulator.live.means.postgresql import PostgreSQL
 from simulator.live.means.redis import Redis
 from simulator.live.means.signals import Signals
 from simulator.live.means.staging import Staging
+from simulator.live.means.toxiproxy import Toxiproxy
 from simulator.live.target import (
     AnyMeans,
     ByCommand,
@@ -30,7 +31,7 @@ def _opened(described: AnyMeans, target: Target) -> Means:
         case ByStaging():
             return Staging(described)
         case ByToxiproxy():
-            raise NotImplementedError
+            return Toxiproxy(described.url, described.links)
         case BySignals():
             return Signals(described)
         case ByCommand():

@@ -15,6 +15,7 @@ from simulator.live.credential import Credential
 __all__ = [
     "TLS",
     "Address",
+    "AnyMeans",
     "ByCommand",
     "ByPostgreSQL",
     "ByRedis",

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from simulator.errors import InputError
-from simulator.live.proxy import RESET_ON_CLOSE
+from simulator.live.link import RESET_ON_CLOSE
 from simulator.live.target import TLS
 
 __all__ = ["greet", "start_tunnel"]

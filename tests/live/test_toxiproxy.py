@@ -16,8 +16,8 @@ import trio
 
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.live.deed import UNDONE_BY, Deed, Means
+from simulator.live.means.toxiproxy import PREFIX, Toxiproxy
 from simulator.live.proxy import Proxy
-from simulator.live.toxiproxy import PREFIX, Toxiproxy
 from simulator.live.toxiproxy_api import BODY_BYTES_MAX, ToxiproxyAPI
 from tests.live.test_proxy import (
     PATIENCE_S,
@@ -70,8 +70,9 @@ class Stage:
         return Pair(client, await self.closing.enter_async_context(await self.accepted.receive()))
 
     async def means(self, links: Mapping[str, str] | None = None) -> "BlockingMeans":
-        means = await trio.to_thread.run_sync(Toxiproxy, self.url, links or {LINK: "link"})
+        means = Toxiproxy(self.url, links or {LINK: "link"})
         self.closing.callback(means.close)
+        await trio.to_thread.run_sync(means.probe)
         return BlockingMeans(means)
 
 
@@ -361,7 +362,7 @@ def test_a_server_or_a_proxy_that_is_gone_is_told():
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         with pytest.raises(EnvironmentFailedError, match=f"no Toxiproxy answers at http://127.0.0.1:{port}"):
-            Toxiproxy(f"http://127.0.0.1:{port}", {LINK: "link"})
+            Toxiproxy(f"http://127.0.0.1:{port}", {LINK: "link"}).probe()
 
     async def test(stage: Stage) -> None:
         await stage.ask("DELETE", "/proxies/made")
@@ -393,7 +394,7 @@ def test_a_server_that_is_no_toxiproxy_is_told_with_what_it_says(answer):
             await nursery.start(trio.serve_listeners, serve, [listener])
             url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
             with pytest.raises(EnvironmentFailedError, match="is no Toxiproxy: GET /version got"):
-                await trio.to_thread.run_sync(Toxiproxy, url, {LINK: "link"})
+                await trio.to_thread.run_sync(Toxiproxy(url, {LINK: "link"}).probe)
             nursery.cancel_scope.cancel()
 
     trio.run(main)

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from simulator.errors import EnvironmentFailedError, InputError
-from simulator.live.deed import Deed
+from simulator.live.deed import Deed, Means
 
 __all__ = ["PREFIX", "Toxiproxy"]
 
@@ -48,7 +48,7 @@ class _Way:
     stream: str
 
 
-class Toxiproxy:
+class Toxiproxy(Means):
     """Does link deeds at the proxies of a Toxiproxy server. `links` names its proxy of each link ("agents->redis").
 
     A `hold` is a latency of an hour, in whose place that of a `delay` comes again when it ends; what was kept then goes
@@ -59,21 +59,18 @@ class Toxiproxy:
     Toxiproxy lets through the one chunk that a toxic is at when that is changed, or one is added behind it: when a hold
     begins, what a delay keeps back; when a `silence` or `reset` meets a hold, what this keeps back.
 
-    Raises InputError for links that are not there, EnvironmentFailedError when no Toxiproxy answers.
+    It is connected to, and its proxies are looked for, when something is first asked of it. That raises InputError for
+    links that are not there, EnvironmentFailedError when no Toxiproxy answers.
     """
 
     def __init__(self, url: str, links: Mapping[str, str]) -> None:
         self._url = url
+        self._links = links
         self._ways = dict(_ways(links))
         self._held: dict[_Way, None] = {}
         self._delays_s: dict[_Way, float] = {}
-        self._http = httpx.Client(base_url=_checked(url), timeout=ANSWER_WITHIN_S, trust_env=False)
-        try:
-            self._check_version()
-            self._check_proxies(links)
-        except BaseException:
-            self.close()
-            raise
+        self._base_url = _checked(url)
+        self._opened: httpx.Client | None = None
 
     def why_not(self, deed: Deed) -> str | None:
         """Return None when it can be done in this way; otherwise why it cannot, "" when the place is not ours."""
@@ -124,9 +121,22 @@ class Toxiproxy:
             for name in ours:
                 self._ask("DELETE", f"{path}/{quote(name, safe='')}", missing="toxic not found")
 
+    def probe(self) -> str:
+        """Ask for its version and its proxies."""
+        return f"a Toxiproxy {self._check_version()} with {len(self._links)} of our links"
+
     def close(self) -> None:
         """Let go of connections. What was done stays done."""
-        self._http.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _http(self) -> httpx.Client:
+        if self._opened is None:
+            self._opened = httpx.Client(base_url=self._base_url, timeout=ANSWER_WITHIN_S, trust_env=False)
+            self._check_version()
+            self._check_proxies(self._links)
+        return self._opened
 
     def _slow(self, way: _Way) -> None:
         """Let a delay be all that slows a direction.
@@ -151,7 +161,7 @@ class Toxiproxy:
     def _ask(self, method: str, path: str, body: Any = None, *, missing: str | None = None) -> httpx.Response | None:
         """Return the answer, or None for the error `missing`. Raises EnvironmentFailedError for any other error."""
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http().request(method, path, json=body)
         except httpx.HTTPError as error:
             why = f"{type(error).__name__}: {error}"
             raise EnvironmentFailedError(
@@ -181,10 +191,11 @@ class Toxiproxy:
             f" {response.status_code} {shown!r}. Correct the URL; it is like {EXAMPLE}."
         )
 
-    def _check_version(self) -> None:
-        version = self._decoded(self._ask("GET", "/version"), _Version).version
+    def _check_version(self) -> str:
+        version: str = self._decoded(self._ask("GET", "/version"), _Version).version
         if version.startswith("1."):
             raise EnvironmentFailedError(f"Toxiproxy at {self._url} is of version {version}. Use one from 2.0 on.")
+        return version
 
     def _check_proxies(self, links: Mapping[str, str]) -> None:
         known = list(self._decoded(self._ask("GET", "/proxies"), dict[str, msgspec.Raw]))

@@ -178,14 +178,14 @@ def test_a_delay_during_a_hold_lets_nothing_through_and_comes_with_the_release()
         means, pair = await stage.means(), await stage.connect()
         hold = await means.do("hold")
         await pair.client.send_all(b"held")
-        await means.do("delay", seconds=0.2)
+        await means.do("delay", seconds=SILENCE_S / 2)
         await assert_nothing_comes(pair.server)
         await means.undo(hold)
         assert await receive(pair.server, 4) == b"held"
         started_at_s = trio.current_time()
         await pair.client.send_all(b"late")
         assert await receive(pair.server, 4) == b"late"
-        assert trio.current_time() - started_at_s >= 0.19
+        assert trio.current_time() - started_at_s >= SILENCE_S / 2 * 0.9
 
     on_a_stage(test)
 
@@ -561,12 +561,14 @@ def test_proxies_are_made_shown_changed_disabled_and_deleted():
         assert (await stage.ask("POST", "/reset")).status_code == 204
         assert (await stage.told("made"))["enabled"] is True
 
-        await stage.ask("POST", "/proxies/made/toxics", {"type": "latency", "attributes": {"latency": 1}})
+        await stage.ask("POST", "/proxies/made/toxics", {"type": "latency", "attributes": {"latency": 200}})
         moved = (await stage.ask("PATCH", "/proxies/made", {"listen": "127.0.0.1:0"})).json()
         assert moved["listen"] != told["listen"]
         assert [each["name"] for each in moved["toxics"]] == ["latency_downstream"]
         async with await trio.open_tcp_stream(host, int(moved["listen"].rpartition(":")[2])) as client:
+            started_at_s = trio.current_time()
             await assert_echoes(Pair(client, await stage.accepted.receive()), b"moved")
+            assert trio.current_time() - started_at_s >= 0.19
 
         assert (await stage.ask("DELETE", "/proxies/made")).status_code == 204
         assert (await stage.ask("GET", "/proxies/made")).status_code == 404

@@ -57,7 +57,8 @@ class Toxiproxy(Means):
     connections: Toxiproxy can send RST only on connections that it had begun to prepare for it.
 
     Toxiproxy lets through the one chunk that a toxic is at when that is changed, or one is added behind it: when a hold
-    begins, what a delay keeps back; when a `silence` or `reset` meets a hold, what this keeps back.
+    begins, what a delay keeps back; when a `silence` or `reset` meets a hold, what this keeps back. It loses a chunk
+    that a receiver does not take within five seconds when a hold ends; the call fails then.
 
     It is connected to, and its proxies are looked for, when something is first asked of it. That raises InputError for
     links that are not there, EnvironmentFailedError when no Toxiproxy answers.

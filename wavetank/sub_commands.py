@@ -16,6 +16,7 @@ from wavetank.explain import explain
 from wavetank.fidelity import fidelity
 from wavetank.heal import heal
 from wavetank.profiles import profiles
+from wavetank.proxy import proxy
 from wavetank.regress import regress
 from wavetank.replay import replay
 from wavetank.serve import serve
@@ -67,6 +68,7 @@ for sub_command in (
     serve,
     serve_llm,
     staging,
+    proxy,
     target,
     heal,
     fidelity,

@@ -223,11 +223,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 )
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Return "127.0.0.1:80" as its two parts. Raises InputError."""
+def split_address(address: str, *, any_port: bool = False) -> tuple[str, int]:
+    """Return "127.0.0.1:80" as its two parts. Raises InputError; 0 is a port only where any will do."""
     name, _, port = address.rpartition(":")
-    if not 0 < int(port) <= PORT_MAX:
-        raise InputError(f"the target's address {address!r} has no valid port. Write a port from 1 to {PORT_MAX}.")
+    lowest = 0 if any_port else 1
+    if not name or not port.isdecimal() or not lowest <= int(port) <= PORT_MAX:
+        raise InputError(
+            f"the address {address!r} has no host or no valid port, {lowest} to {PORT_MAX}. Write HOST:PORT."
+        )
     return name, int(port)
 
 

@@ -26,6 +26,7 @@ COMMANDS = [
     ("serve",),
     ("serve-llm",),
     ("staging",),
+    ("proxy",),
     ("target",),
     ("heal",),
     ("fidelity",),

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import attrs
 
+from simulator.live.gate import MessageHold
+
 __all__ = ["HEALTHY", "Conditions", "Direction", "Lane"]
 
 PIECE_S = 0.1  # a narrow line hands on what it carries in so long a time, in one piece
@@ -86,3 +88,4 @@ class Lane:
 
     conditions: Conditions = HEALTHY
     passed_bytes: int = 0
+    armed: list[MessageHold] = attrs.field(factory=list)

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from simulator.live.framing import Finder, Framing
+from simulator.live.gate import Gate
 from simulator.live.lane import PIECE_S, Lane
 
 __all__ = ["BUFFER_BYTES_MAX", "CHUNK_BYTES", "Link", "Pipe", "Route"]
@@ -36,8 +38,9 @@ class Pipe:
     On a healthy lane the reading task hands bytes to the sink itself: one wake-up a chunk.
     """
 
-    def __init__(self, link: "Link", lane: Lane, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(self, link: "Link", lane: Lane, source: socket.socket, sink: socket.socket, finder: Finder) -> None:
         self.changed = trio.lowlevel.ParkingLot()
+        self.gate = Gate(finder, lane.armed, self.changed)
         self.kept_bytes = 0
         self.is_finished = False
         self.is_swallowing = False
@@ -68,6 +71,7 @@ class Pipe:
                 return
             if self.is_swallowing:
                 continue
+            self.gate.receive(chunk)
             sent = self._send(chunk) if self.lane.conditions.is_healthy and not self._queue else 0
             if sent < len(chunk):
                 self.keep(chunk[sent:])
@@ -109,7 +113,13 @@ class Pipe:
             self.link.drop()
         self._queue.clear()
         self.kept_bytes = 0
+        self.release_messages()
         self.changed.unpark_all()
+
+    def release_messages(self) -> None:
+        """Let go of the message that is kept back here, if one is."""
+        for hold in [*self.gate.holds]:
+            hold.release()
 
     def hasten(self, latency_s: float, close_s: float) -> None:
         """Let no bytes, and no end of the source, wait for longer than this from now."""
@@ -125,6 +135,7 @@ class Pipe:
         if not (self.is_swallowing or self._is_ending or self.is_finished):
             self._queue = deque([(trio.current_time() + timeout_s, _End.HUNG_UP)])
             self.kept_bytes = 0
+            self.release_messages()
             self.changed.unpark_all()
 
     def hang_up_if_lost(self) -> None:
@@ -149,7 +160,7 @@ class Pipe:
     def _due_at_s(self) -> float:
         """Return when the first item, or as much of it as goes on in one piece, has got through the line."""
         conditions = self.lane.conditions
-        if not self._queue or not conditions.is_open:
+        if not self._queue or not conditions.is_open or self.gate.holds:
             return math.inf
         due_at_s, item = self._queue[0]
         if isinstance(item, _End):
@@ -158,7 +169,7 @@ class Pipe:
         return max(due_at_s, free_at_s) + conditions.takes_s(conditions.sent_at_once(item))
 
     def _hand_on(self, due_at_s: float) -> bool:
-        """Give the first item to the sink, or return False when that is full: the rest is first again."""
+        """Give the first item to the sink, or return False when not all of it could pass: the rest is first again."""
         arrived_at_s, item = self._queue.popleft()
         if isinstance(item, _End):
             self._end(item)
@@ -179,13 +190,17 @@ class Pipe:
         return True
 
     def _send(self, chunk: bytes) -> int:
+        free_bytes = self.gate.free_bytes(len(chunk))
+        if not free_bytes:
+            return 0
         try:
-            sent = self._sink.send(chunk)
+            sent = self._sink.send(chunk[:free_bytes])
         except BlockingIOError:
             return 0
         except OSError:
             self.link.lose(self)
             return 0
+        self.gate.passed(sent)
         self.lane.passed_bytes += sent
         return sent
 
@@ -207,11 +222,12 @@ class Pipe:
 
 @attrs.frozen
 class Route:
-    """Where the connections of a proxy go: the lane to upstream, that back, and upstream's host and port."""
+    """Where the connections of a proxy go: the lane to upstream, that back, upstream's address, and their framing."""
 
     forth: Lane
     back: Lane
     upstream: tuple[str, int]
+    framing: Callable[[], Framing]
 
 
 class Link:
@@ -316,7 +332,11 @@ class Link:
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         (client, upstream), route = self._ends, self._route
-        self.pipes = (Pipe(self, route.forth, client, upstream), Pipe(self, route.back, upstream, client))
+        framing = route.framing()
+        self.pipes = (
+            Pipe(self, route.forth, client, upstream, framing.to_upstream),
+            Pipe(self, route.back, upstream, client, framing.to_client),
+        )
         for pipe in self.pipes:
             conditions = pipe.lane.conditions
             self.is_abrupt = self.is_abrupt or conditions.reset_s is not None

@@ -3,12 +3,14 @@
 import math
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
 
-from simulator.errors import EnvironmentFailedError
+from simulator.errors import EnvironmentFailedError, InputError
+from simulator.live.framing import Framing, chunks
+from simulator.live.gate import MessageHold
 from simulator.live.lane import HEALTHY, Direction, Lane
 from simulator.live.link import BUFFER_BYTES_MAX, Link, Pipe, Route
 
@@ -20,19 +22,29 @@ class Proxy:
 
     Bytes arrive in order or the connection fails. Half-closes and resets are passed on. Each direction of a
     connection keeps back at most BUFFER_BYTES_MAX (and one chunk), then its sender is not read any further.
-    Faults may be set before `run`, are idempotent, and compose; `heal` undoes all of them.
+    Faults may be set before `run`, are idempotent, and compose; `heal` undoes all of them. `framing` makes what
+    knows where the messages of one connection end (see `framing_of`); it matters to `hold_message` only.
 
     Not modelled: TCP beneath its bytes. The proxy's kernel acknowledges what is kept back or swallowed:
     retransmission timeouts and keepalives never notice, and a connect during `cut` succeeds. A reset that
     follows a close of the same side is noticed only by the next send to that side.
     """
 
-    def __init__(self, upstream: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int = 0,
+        framing: Callable[[], Framing] = chunks,
+    ) -> None:
         self.upstream = upstream
         self.host = host
         self.port = port
         self.connections = 0
         self._lanes = {Direction.TO_UPSTREAM: Lane(), Direction.TO_CLIENT: Lane()}
+        self._framing = framing
         self._random = random.Random(seed)
         self._links: dict[Link, None] = {}  # in order of arrival
         self._listener: socket.socket | None = None
@@ -117,6 +129,29 @@ class Proxy:
         for lane in self._along(direction):
             lane.conditions = attrs.evolve(lane.conditions, is_held=False)
         self._wake()
+
+    def hold_message(self, direction: Direction, nth: int = 1) -> MessageHold:
+        """Keep back one message and what follows it on its connection, until it is released. Each call is a hold more.
+
+        Of the messages that begin to pass in that direction from now on, on any connection, it is the nth, from 1:
+        in the order in which their turn comes, those that other holds keep back included. What is before it passes
+        at once, and other connections go on. Raises InputError for an nth below 1.
+        """
+        if nth < 1:
+            raise InputError(f"hold_message counts messages from 1. nth={nth}. The next message is the 1st.")
+        armed = tuple(lane.armed for lane in self._along(direction))
+        hold = MessageHold(nth, armed)
+        for holds in armed:
+            holds.append(hold)
+        return hold
+
+    def release_messages(self, direction: Direction = Direction.BOTH) -> None:
+        """Release all that `hold_message` keeps back in a direction, and wait for none any longer."""
+        for lane in self._along(direction):
+            for hold in [*lane.armed]:
+                hold.release()
+        for pipe in self._pipes(direction):
+            pipe.release_messages()
 
     def delay(
         self,
@@ -230,6 +265,7 @@ class Proxy:
         for pipe in self._pipes(Direction.BOTH):
             pipe.hasten(0.0, 0.0)
             pipe.hang_up_if_lost()
+        self.release_messages()
         self.admit()
 
     def _bind(self) -> socket.socket:
@@ -259,7 +295,8 @@ class Proxy:
             except (trio.ClosedResourceError, BlockingIOError, ConnectionAbortedError):
                 continue  # refused meanwhile, or the client gave up before it was accepted
             self.connections += 1
-            route = Route(self._lanes[Direction.TO_UPSTREAM], self._lanes[Direction.TO_CLIENT], self.upstream)
+            forth, back = self._lanes[Direction.TO_UPSTREAM], self._lanes[Direction.TO_CLIENT]
+            route = Route(forth, back, self.upstream, self._framing)
             link = Link(client, route, self._random, self._wait_connectable)
             self._links[link] = None
             nursery.start_soon(self._carry, link)

@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from simulator.errors import EnvironmentFailedError
+from simulator.errors import EnvironmentFailedError, InputError
+from simulator.live.framing import Framing, chunks, framing_of
 from simulator.live.link import CHUNK_BYTES
 from simulator.live.proxy import BUFFER_BYTES_MAX, Direction, Proxy
 
@@ -54,7 +55,7 @@ class Wire:
 
 
 @contextlib.asynccontextmanager
-async def a_wire() -> AsyncIterator[Wire]:
+async def a_wire(framing: Callable[[], Framing] = chunks) -> AsyncIterator[Wire]:
     sender, receiver = trio.open_memory_channel[trio.SocketStream](100)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -64,16 +65,16 @@ async def a_wire() -> AsyncIterator[Wire]:
     async with contextlib.AsyncExitStack() as closing, trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         await nursery.start(trio.serve_listeners, serve, [listener])
-        proxy = Proxy(listener.socket.getsockname())
+        proxy = Proxy(listener.socket.getsockname(), framing=framing)
         await nursery.start(proxy.run)
         yield Wire(proxy, receiver, closing)
         nursery.cancel_scope.cancel()
 
 
-def on_a_wire(test: Callable[[Wire], Awaitable[None]]) -> None:
+def on_a_wire(test: Callable[[Wire], Awaitable[None]], framing: Callable[[], Framing] = chunks) -> None:
     async def main() -> None:
         with trio.fail_after(PATIENCE_S):
-            async with a_wire() as wire:
+            async with a_wire(framing) as wire:
                 await test(wire)
 
     trio.run(main)
@@ -748,6 +749,297 @@ def test_a_hold_outlasts_the_cut_it_overlaps():
     on_a_wire(test)
 
 
+LINES = framing_of("resp")  # in both directions a line such as "+one" is a message
+
+
+@both_ways
+def test_one_message_is_held_with_what_follows_it_while_what_is_before_it_passes(direction):
+    """The second reply is kept from its client, not half of the first; it may well come in one segment with it."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        hold = wire.proxy.hold_message(direction, nth=2)
+        await sender.send_all(b"+1\r\n+22\r\n+3\r\n")
+        await hold.wait_holding()
+        assert hold.is_holding
+        assert not hold.is_lost
+        assert await receive(receiver, 4) == b"+1\r\n"
+        await sender.send_all(b"+4\r\n")
+        await wait_kept(wire, direction, 13)
+        await receiver.send_all(b"the other direction flows")
+        assert await receive(sender, 25) == b"the other direction flows"
+        await assert_nothing_comes(receiver)
+        hold.release()
+        hold.release()
+        assert await receive(receiver, 13) == b"+22\r\n+3\r\n+4\r\n"
+
+    on_a_wire(test, LINES)
+
+
+def test_messages_are_counted_over_all_connections_and_others_go_on():
+    """Which connection carries the third reply is for the system to decide; the rest of it must go on meanwhile."""
+
+    async def test(wire: Wire) -> None:
+        early = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT, nth=3)
+        late = await wire.connect()
+        await assert_echoes(early, b"+1\r\n")
+        await assert_echoes(late, b"+2\r\n")
+        await early.server.send_all(b"+3\r\n")
+        await hold.wait_holding()
+        await assert_echoes(late, b"+4\r\n")
+        await assert_echoes(await wire.connect(), b"+5\r\n")
+        await assert_nothing_comes(early.client)
+        hold.release()
+        assert await receive(early.client, 4) == b"+3\r\n"
+        await assert_echoes(early, b"+6\r\n")
+
+    on_a_wire(test, LINES)
+
+
+def test_a_message_is_held_as_a_whole_though_it_comes_in_segments():
+    """Its first bytes are held before anybody knows how long it is."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_UPSTREAM)
+        for segment in (b"*1\r", b"\n$4\r\nP", b"ING\r\n"):
+            await pair.client.send_all(segment)
+            await hold.wait_holding()
+            await assert_nothing_comes(pair.server)
+        hold.release()
+        assert await receive(pair.server, 14) == b"*1\r\n$4\r\nPING\r\n"
+
+    on_a_wire(test, LINES)
+
+
+def test_a_message_that_has_begun_to_pass_is_not_held():
+    """The connection was opened long before: the proxy must be in step with it when a hold comes."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        await pair.client.send_all(b"*1\r\n$8\r\n+ha")
+        assert await receive(pair.server, 11) == b"*1\r\n$8\r\n+ha"
+        hold = wire.proxy.hold_message(Direction.TO_UPSTREAM)
+        await pair.client.send_all(b"\r\n+lf\r\n")
+        assert await receive(pair.server, 7) == b"\r\n+lf\r\n"
+        assert not hold.is_holding
+        await pair.client.send_all(b"\r\n")  # an empty line: it belongs to what follows
+        await hold.wait_holding()
+        await pair.client.send_all(b"PING\r\n")
+        await assert_nothing_comes(pair.server)
+
+    on_a_wire(test, LINES)
+
+
+@both_ways
+def test_what_waits_behind_a_full_sink_can_still_be_held(direction):
+    """It was received before the hold, but has not begun to pass."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        body = blob(CHUNK_BYTES) * (KERNEL_BYTES_MAX // CHUNK_BYTES)
+        big = b"$%d\r\n%b\r\n" % (len(body), body)
+        if direction is Direction.TO_UPSTREAM:
+            big = b"*1\r\n" + big
+        got = bytearray()
+
+        async def read() -> None:
+            async for chunk in receiver:
+                got.extend(chunk)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, big + b"+after\r\n+last\r\n")
+            await wait_until(lambda: wire.proxy.bytes_kept(direction) >= BUFFER_BYTES_MAX)
+            hold = wire.proxy.hold_message(direction)
+            nursery.start_soon(read)
+            await hold.wait_holding()
+            await wait_until(lambda: len(got) == len(big))
+            await wait_kept(wire, direction, 15)
+            hold.release()
+            await wait_until(lambda: len(got) == len(big) + 15)
+            nursery.cancel_scope.cancel()
+        assert got == big + b"+after\r\n+last\r\n"
+
+    on_a_wire(test, LINES)
+
+
+@pytest.mark.parametrize(
+    "undo", [Proxy.heal, Proxy.release_messages, lambda proxy: proxy.release_messages(Direction.TO_CLIENT)]
+)
+def test_undoing_releases_what_is_held_and_holds_nothing_later(undo):
+    """A hold that waits for its message is a fault as well, and would strike after the run was healed."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        holding = wire.proxy.hold_message(Direction.TO_CLIENT)
+        waiting = wire.proxy.hold_message(Direction.TO_CLIENT, nth=2)
+        await pair.server.send_all(b"+1\r\n")
+        await holding.wait_holding()
+        undo(wire.proxy)
+        await waiting.wait_holding()
+        assert not holding.is_holding
+        assert not waiting.is_holding
+        assert await receive(pair.client, 4) == b"+1\r\n"
+        for _ in range(3):
+            await assert_echoes(pair, b"+2\r\n")
+
+    on_a_wire(test, LINES)
+
+
+def test_a_hold_that_is_released_before_its_message_came_holds_nothing():
+    """What waits for it must be told that it will not come."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.BOTH, nth=2)
+        await pair.client.send_all(b"+1\r\n")
+        assert await receive(pair.server, 4) == b"+1\r\n"
+        hold.release()
+        await hold.wait_holding()
+        assert not hold.is_holding
+        await assert_echoes(pair, b"+2\r\n")
+
+    on_a_wire(test, LINES)
+
+
+def test_several_messages_are_held_at_once():
+    """Two replies on their way are what a race is made of; a message that two keep back waits for both."""
+
+    async def test(wire: Wire) -> None:
+        one, other = await wire.connect(), await wire.connect()
+        first, again = wire.proxy.hold_message(Direction.TO_CLIENT), wire.proxy.hold_message(Direction.TO_CLIENT)
+        third = wire.proxy.hold_message(Direction.TO_CLIENT, nth=3)
+        await one.server.send_all(b"+1\r\n+4\r\n")
+        await first.wait_holding()
+        await other.server.send_all(b"+2\r\n+3\r\n")
+        await third.wait_holding()
+        assert await receive(other.client, 4) == b"+2\r\n"
+        await assert_nothing_comes(other.client)
+        first.release()
+        await assert_nothing_comes(one.client)
+        assert again.is_holding
+        again.release()
+        assert await receive(one.client, 8) == b"+1\r\n+4\r\n"
+        assert third.is_holding
+        third.release()
+        assert await receive(other.client, 4) == b"+3\r\n"
+
+    on_a_wire(test, LINES)
+
+
+@both_ways
+def test_a_close_waits_behind_a_held_message(direction):
+    """It was sent after the message, and nothing overtakes on a connection."""
+
+    async def test(wire: Wire) -> None:
+        sender, receiver = (await wire.connect()).along(direction)
+        hold = wire.proxy.hold_message(direction)
+        await sender.send_all(b"+last words\r\n")
+        await sender.send_eof()
+        await hold.wait_holding()
+        await assert_nothing_comes(receiver)
+        hold.release()
+        assert await receive(receiver, 13) == b"+last words\r\n"
+        assert await receiver.receive_some() == b""
+
+    on_a_wire(test, LINES)
+
+
+def test_a_reset_loses_a_held_message_and_ends_its_hold():
+    """What is gone cannot be released; a hold that still said so would be waited for in vain."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT)
+        await pair.server.send_all(b"+lost\r\n")
+        await hold.wait_holding()
+        wire.proxy.reset()
+        assert not hold.is_holding
+        await wait_reset(pair.client)
+        assert wire.proxy.bytes_passed(Direction.TO_CLIENT) == 0
+        await assert_echoes(await wire.connect(), b"+new\r\n")
+
+    on_a_wire(test, LINES)
+
+
+def test_a_message_is_counted_when_its_turn_comes_and_not_when_it_is_received():
+    """Faults compose: what a hold of the direction keeps back has not begun to pass."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        wire.proxy.hold(Direction.TO_CLIENT)
+        await pair.server.send_all(b"+1\r\n+2\r\n")
+        await wait_kept(wire, Direction.TO_CLIENT, 8)
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT, nth=2)
+        wire.proxy.release(Direction.TO_CLIENT)
+        await hold.wait_holding()
+        assert await receive(pair.client, 4) == b"+1\r\n"
+        await assert_nothing_comes(pair.client)
+
+    on_a_wire(test, LINES)
+
+
+def test_a_held_message_is_discarded_with_its_connection():
+    """What a middlebox has dropped is not kept back any more, and does not keep its close back either."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT)
+        await pair.server.send_all(b"+1\r\n")
+        await hold.wait_holding()
+        wire.proxy.discard(Direction.TO_CLIENT, timeout_s=0.0)
+        assert await pair.client.receive_some() == b""
+        assert not hold.is_holding
+
+    on_a_wire(test, LINES)
+
+
+def test_a_held_message_waits_without_work():
+    """A proxy that kept looking would take the processor from the system that it tests."""
+
+    class Turns(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT)
+        await pair.server.send_all(b"+1\r\n")
+        await hold.wait_holding()
+        turns = Turns()
+        trio.lowlevel.add_instrument(turns)
+        await assert_nothing_comes(pair.client)
+        assert turns.count < 20
+
+    on_a_wire(test, LINES)
+
+
+@pytest.mark.parametrize(("framing", "is_lost"), [(chunks, False), (LINES, True)])
+def test_where_messages_are_not_known_a_chunk_is_held(framing, is_lost):
+    """Half a message may be held then; whoever relies on messages can ask."""
+
+    async def test(wire: Wire) -> None:
+        pair = await wire.connect()
+        hold = wire.proxy.hold_message(Direction.TO_CLIENT, nth=2)
+        await pair.server.send_all(b"no reply\r\n")
+        assert await receive(pair.client, 10) == b"no reply\r\n"
+        await pair.server.send_all(b"of Redis\r\n")
+        await hold.wait_holding()
+        assert hold.is_lost == is_lost
+        await assert_nothing_comes(pair.client)
+
+    on_a_wire(test, framing)
+
+
+def test_messages_are_counted_from_one():
+    """A hold of the message before the first would wait for ever."""
+    with pytest.raises(InputError, match="nth=0"):
+        Proxy(("127.0.0.1", 1)).hold_message(Direction.TO_CLIENT, nth=0)
+
+
 def test_fifty_connections_at_once_pass_intact_through_a_cut_that_heals():
     """No byte may cross from one connection to another, nor get lost when faults come and go under load."""
 
@@ -781,6 +1073,7 @@ def test_fifty_connections_at_once_pass_intact_through_a_cut_that_heals():
         lambda proxy: proxy.refuse(),
         lambda proxy: proxy.reset(),
         lambda proxy: proxy.hold(Direction.BOTH),
+        lambda proxy: proxy.hold_message(Direction.BOTH),
         lambda proxy: proxy.delay(3600.0),
         lambda proxy: proxy.silence(),
         lambda proxy: proxy.throttle(1.0),
@@ -795,6 +1088,7 @@ def test_fifty_connections_at_once_pass_intact_through_a_cut_that_heals():
         "refuse",
         "reset",
         "hold",
+        "hold-message",
         "delay",
         "silence",
         "throttle",

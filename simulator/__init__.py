@@ -3,6 +3,8 @@
 What a user of the tool writes against is listed here; everything else is the tool's own.
 """
 
+from typing import TYPE_CHECKING
+
 from simulator.errors import (
     DivergenceError,
     EnvironmentFailedError,
@@ -18,9 +20,11 @@ from simulator.operation import Failed, operation
 from simulator.pending import Pending
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
 from simulator.system import System
-from simulator.testcase import machine_for
 from simulator.user import Observer, User
 from simulator.world import World
+
+if TYPE_CHECKING:
+    from simulator.testcase import machine_for
 
 __all__ = [
     "DivergenceError",
@@ -52,3 +56,12 @@ __all__ = [
     "operation",
     "sometimes",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs Hypothesis when it is asked for: who only serves a platform does without, and starts sooner."""
+    if name == "machine_for":
+        from simulator.testcase import machine_for
+
+        return machine_for
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

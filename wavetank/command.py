@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["complain", "main"]
+__all__ = ["complain", "loading", "main"]
 
 
 def main() -> NoReturn:
@@ -20,12 +20,8 @@ def main() -> NoReturn:
         os.getcwd()  # which Hypothesis asks for when it is imported
     except OSError as error:
         complain(f"there is no working directory any more: {error}. Change to one that exists.", 2)
-    try:
-        with _ended_by_interrupts():
-            from wavetank.sub_commands import run
-    except Exception:
-        traceback.print_exc()
-        complain("wavetank is not installed as it should be; the lines above say what is amiss. Install it again.", 2)
+    with loading():
+        from wavetank.sub_commands import run
     run()
 
 
@@ -33,6 +29,17 @@ def complain(message: str, code: int) -> NoReturn:
     """Say on standard error what is wrong, and end with this exit code."""
     print(f"wavetank: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import parts of wavetank. What cannot be imported, and an interrupt meanwhile, are told in one sentence."""
+    try:
+        with _ended_by_interrupts():
+            yield
+    except Exception:
+        traceback.print_exc()
+        complain("wavetank is not installed as it should be; the lines above say what is amiss. Install it again.", 2)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The sub-commands of `wavetank`, and what every one of them does with errors and interrupts."""
 
+import importlib
 import os
 import sys
 import traceback
@@ -8,24 +9,28 @@ from typing import NoReturn
 import click
 
 from simulator.errors import WavetankError
-from wavetank.campaigns import campaigns
-from wavetank.check import check
-from wavetank.command import complain
-from wavetank.defects import defects
-from wavetank.explain import explain
-from wavetank.fidelity import fidelity
-from wavetank.heal import heal
-from wavetank.profiles import profiles
-from wavetank.proxy import proxy
-from wavetank.regress import regress
-from wavetank.replay import replay
-from wavetank.serve import serve
-from wavetank.serve_llm import serve_llm
-from wavetank.shrink import shrink_saved
-from wavetank.staging import staging
-from wavetank.target import target
+from wavetank.command import complain, loading
 
 __all__ = ["command", "run"]
+
+PLACES = {
+    "check": "check:check",
+    "campaigns": "campaigns:campaigns",
+    "replay": "replay:replay",
+    "shrink": "shrink:shrink_saved",
+    "explain": "explain:explain",
+    "regress": "regress:regress",
+    "profiles": "profiles:profiles",
+    "defects": "defects:defects",
+    "serve": "serve:serve",
+    "serve-llm": "serve_llm:serve_llm",
+    "staging": "staging:staging",
+    "proxy": "proxy:proxy",
+    "target": "target:target",
+    "heal": "heal:heal",
+    "fidelity": "fidelity:fidelity",
+}
+"""In which module of this package each command is, and under what name."""
 
 EPILOG = """
 \b
@@ -50,30 +55,29 @@ Examples:
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Loaded(click.Group):
+    """A group whose commands are imported when they are asked for: what one of them needs, the others do without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names, in the order in which a newcomer meets them."""
+        return list(PLACES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, or None."""
+        if cmd_name not in PLACES:
+            return None
+        module, _, name = PLACES[cmd_name].partition(":")
+        with loading():
+            found: click.Command = getattr(importlib.import_module(f"wavetank.{module}"), name)
+        return found
+
+
+@click.group(
+    cls=Loaded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="wavetank")
 def command() -> None:
     """Find the storm that breaks a multi-user platform, shrink it to its causes, and replay it for real."""
-
-
-for sub_command in (
-    check,
-    campaigns,
-    replay,
-    shrink_saved,
-    explain,
-    regress,
-    profiles,
-    defects,
-    serve,
-    serve_llm,
-    staging,
-    proxy,
-    target,
-    heal,
-    fidelity,
-):
-    command.add_command(sub_command)
 
 
 def run() -> NoReturn:

@@ -10,6 +10,7 @@ import click
 import msgspec
 import trio
 
+from simulator.deviation import Delay
 from simulator.fidelity import load_ledger
 from simulator.history import Value
 from simulator.live.anchors import Anchors, anchors_of, begins_step
@@ -124,7 +125,11 @@ def _warn_of_defects(saved: Trace, target: Target) -> None:
 
 
 def _warn_of_weather(plan: Plan) -> None:
-    stormy = [str(number) for number, step in enumerate(plan.steps, 1) if step.weather or step.deviations]
+    stormy = [
+        str(number)
+        for number, step in enumerate(plan.steps, 1)
+        if step.weather or any(isinstance(each, Delay) for each in step.deviations)
+    ]
     if stormy:
         click.echo(f"the weather of step {', '.join(stormy)} (order of tasks, jitter) is not repeated live")
 

@@ -22,12 +22,13 @@ from simulator.errors import EnvironmentFailedError, WavetankError
 from simulator.history import Value
 from simulator.live.clickhouse import ClickHouseServer
 from simulator.live.credential import Credential
+from simulator.live.framing import framing_of
 from simulator.live.nemesis import strike_proxy
 from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import ServerProcess
 from simulator.live.proxy import Proxy
 from simulator.live.redis import RedisServer
-from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Target, described
+from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Protocol, Target, described
 from simulator.live.toxiproxy_api import ToxiproxyAPI
 from wavetank.processes import LLMProcess, PlatformProcess
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
@@ -40,6 +41,8 @@ LINE_BYTES_MAX = 65_536
 BUSY_S = 10.0  # how long a replay waits for what the last one did to be undone
 WATCH_EVERY_S = 0.5
 BY_TOXIPROXY = "--toxiproxy"
+PROTOCOLS: Mapping[str, Protocol] = {"redis": "resp", "postgres": "postgresql", "clickhouse": "http", "llm": "http"}
+"""What is spoken to each host; to gateways it is WebSocket."""
 STORES = ("redis", "postgres", "clickhouse")
 HEADER = b"# A staging on this machine, written by `wavetank staging up` and gone with `wavetank staging down`.\n"
 
@@ -65,7 +68,9 @@ class Supervisor:
             "llm": self.llm,
         }
         self.proxies = {
-            (source, destination): Proxy(("127.0.0.1", self.servers[destination].port))
+            (source, destination): Proxy(
+                ("127.0.0.1", self.servers[destination].port), framing=framing_of(PROTOCOLS[destination])
+            )
             for source, destination in chat.topology().edges
             if source != "user"
         }
@@ -120,7 +125,11 @@ class Supervisor:
         silent = [each.name for each in self.platform if not each.listens]
         return Target(
             hosts={
-                name: HostTarget("" if name in silent else f"127.0.0.1:{each.port}", log=logs.get(name))
+                name: HostTarget(
+                    "" if name in silent else f"127.0.0.1:{each.port}",
+                    protocol=PROTOCOLS.get(name, "websocket"),
+                    log=logs.get(name),
+                )
                 for name, each in self.servers.items()
             },
             means=tuple(self._means(port)),
@@ -266,13 +275,11 @@ class Supervisor:
 
     def _strike_link(self, order: Mapping[str, Value]) -> None:
         source, destination = str(order["source"]), str(order["destination"])
-        seconds = order.get("seconds")
+        seconds, nth = (msgspec.convert(order.get(key, 0), float) for key in ("seconds", "nth"))
         forward = (source, destination) in self.proxies
         proxy = self.proxies[(source, destination) if forward else (destination, source)]
         direction = "to-upstream" if forward else "to-client"
-        strike_proxy(
-            proxy, str(order["action"]), direction, float(seconds) if isinstance(seconds, (int, float)) else 0.0
-        )
+        strike_proxy(proxy, str(order["action"]), direction, seconds, int(nth), self._nursery)
 
     async def _heal(self) -> None:
         """Undo every fault."""

@@ -45,6 +45,8 @@ def shown_after(events: Sequence[Mapping[str, Value]], begun: int | None = None)
         return numbers.setdefault(match[0], f"#{len(numbers) + 1}")
 
     for event in events:
+        if (event["kind"], event["name"]) == (Kind.MARK.value, "end"):
+            break  # what follows is only how everything is taken down
         so_far += begins_step(event)
         is_seen = event["kind"] in TOLD and (str(event["host"]).startswith("user:") or event["host"] == "observer")
         if so_far == steps and is_seen:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from simulator.deviation import Hold
 from simulator.fault import FAULT_KINDS, Fault, kind_of
 from simulator.live.deed import Deed
 from simulator.live.deployment import why_not
 from simulator.live.nemesis import deeds_of
 from simulator.live.target import Target
 from simulator.plan import Plan, Strike
+from simulator.story import tell_deviation
 
 __all__ = ["hindrances", "inexpressible"]
 
@@ -29,6 +31,12 @@ def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0) -> list[s
     if limits is not None and limits.users is not None and plan.setting.users > limits.users:
         problems.append(f"it has {plan.setting.users} users, and [limits] allows users={limits.users}")
     for number, step in enumerate(plan.steps, 1):
+        for deviation in step.deviations:
+            if isinstance(deviation, Hold):
+                link = deviation.source, deviation.destination
+                if not any(place.startswith("user:") for place in link):
+                    why = why_not(target, Deed("hold-message", link, nth=deviation.nth))
+                    problems += [f"step {number} ({tell_deviation(deviation)}): {why}"] if why else []
         if isinstance(step.action, Strike):
             why = "; ".join(hindrances(step.action.fault, target, time_scale))
             if why:

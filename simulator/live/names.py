@@ -13,6 +13,7 @@ import trio.abc
 
 from simulator.errors import EnvironmentFailedError
 from simulator.host import Host
+from simulator.live.framing import framing_of
 from simulator.live.proxy import Proxy
 from simulator.live.target import Target
 from simulator.live.tls import start_tunnel
@@ -102,7 +103,9 @@ class LiveNames(trio.abc.HostnameResolver):
         # The process's own part of 127/8, so that two replays at once do not meet.
         network = f"127.{100 + os.getpid() % 100}"
         number = next(self._addresses)
-        return Proxy(self._target.address(host), host=f"{network}.{number // 250}.{number % 250 + 1}")
+        own = f"{network}.{number // 250}.{number % 250 + 1}"
+        framing = framing_of(self._target.hosts[host].protocol)
+        return Proxy(self._target.address(host), host=own, framing=framing)
 
     async def _upstream(self, host: str) -> tuple[str, int]:
         """Return where a host's proxies lead: a number, since names are resolved by us now; or its tunnel."""

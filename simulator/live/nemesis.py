@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+import trio
+
 from simulator.fault import Fault, FaultKind
 from simulator.live.deed import Deed
 from simulator.live.proxy import Direction, Proxy
@@ -12,10 +14,20 @@ __all__ = ["LiveNemesis", "deeds_of", "strike_proxy"]
 _DIRECTIONS = {"to-upstream": Direction.TO_UPSTREAM, "to-client": Direction.TO_CLIENT}
 
 
-def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0) -> None:
-    """Do one thing to a proxy, by name: as a remote order has it. Raises KeyError for an unknown name."""
+def strike_proxy(
+    proxy: Proxy, action: str, direction: str, seconds: float = 0.0, nth: int = 0, nursery: trio.Nursery | None = None
+) -> None:
+    """Do one thing to a proxy, by name: as a remote order has it. Raises KeyError for an unknown name.
+
+    Who holds a message gives the `nursery` in which it is waited for.
+    """
     way = _DIRECTIONS[direction]
     match action:
+        case "hold-message":
+            assert nursery is not None
+            nursery.start_soon(hold_message, proxy, way, nth, seconds)
+        case "release-message":
+            proxy.release_messages(way)
         case "hold":
             proxy.hold(way)
         case "release":
@@ -38,6 +50,14 @@ def strike_proxy(proxy: Proxy, action: str, direction: str, seconds: float = 0.0
             raise KeyError(action)
 
 
+async def hold_message(proxy: Proxy, way: Direction, nth: int, seconds: float) -> None:
+    """Hold the nth message from now on for so long, or until it is released otherwise."""
+    hold = proxy.hold_message(way, nth)
+    await hold.wait_holding()
+    await trio.sleep(seconds)
+    hold.release()
+
+
 class LiveNemesis:
     """The `Nemesis` of a deployment. A link is struck at its proxy: a user's own, or by the deployment's means.
 
@@ -50,8 +70,10 @@ class LiveNemesis:
         do: Callable[[Deed], None],
         user_proxies: Mapping[tuple[str, str], Proxy],
         latency_between_s: Callable[[str, str], float],
+        nursery: trio.Nursery | None = None,
     ) -> None:
         self._do = do
+        self._nursery = nursery
         self._proxies = user_proxies
         self._latency_between_s = latency_between_s
         self._depth: Counter[tuple[str, ...]] = Counter()
@@ -129,6 +151,10 @@ class LiveNemesis:
         latency_s = self._latency_between_s(source, destination) + extra_s
         self._strike(Deed("delay", (source, destination), seconds=latency_s))
 
+    def hold_message(self, source: str, destination: str, nth: int, for_s: float) -> None:
+        """Let one message be late: the nth from now on."""
+        self._strike(Deed("hold-message", (source, destination), seconds=for_s, nth=nth))
+
     def begin_trouble(self, host: str, name: str) -> None:
         """Let the host's service get into a trouble that the target declares."""
         self._begin("begin", host, name=name)
@@ -151,7 +177,7 @@ class LiveNemesis:
     def _strike(self, deed: Deed) -> None:
         for direction, link in (("to-upstream", deed.at), ("to-client", deed.at[::-1])):
             if len(link) == 2 and link in self._proxies:
-                strike_proxy(self._proxies[link], deed.action, direction, deed.seconds)
+                strike_proxy(self._proxies[link], deed.action, direction, deed.seconds, deed.nth, self._nursery)
                 return
         self._do(deed)
 

@@ -12,6 +12,7 @@ import attrs
 import trio
 import trio.socket
 
+from simulator.deviation import Hold
 from simulator.errors import EnvironmentFailedError
 from simulator.history import Kind, Value
 from simulator.live.anchors import Anchors, Seen, WatchedHistory
@@ -74,7 +75,7 @@ class LiveRun(Run):
         users = [user_host(number) for number in range(plan.setting.users)]
         names = LiveNames(target, self.hosts, users, nursery)
         trio.socket.set_custom_hostname_resolver(names)
-        self.nemesis = LiveNemesis(deployment.do, names.user_proxies, plan.setting.latency_between_s)
+        self.nemesis = LiveNemesis(deployment.do, names.user_proxies, plan.setting.latency_between_s, nursery)
         self.strays: list[Stray] = []
         self._observer = Observer(lambda name, data: self.observe(OBSERVER, name, data), target.reaches)
         self._deployment = deployment
@@ -130,6 +131,10 @@ class LiveRun(Run):
             if fault.kind == "crash" and fault.at[0] in self._logs:
                 self._deployment.hold_still(fault.at[0])
             self.read_logs()
+        for deviation in step.deviations:
+            if isinstance(deviation, Hold):
+                place = deviation.source, deviation.destination
+                self.nemesis.hold_message(*place, deviation.nth, deviation.for_s * self._scale)
         super().begin(step)
 
     def slow_links(self) -> None:

@@ -4,7 +4,7 @@ import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import tomli_w
@@ -24,6 +24,7 @@ __all__ = [
     "ByToxiproxy",
     "HostTarget",
     "Limits",
+    "Protocol",
     "Target",
     "described",
     "load_target",
@@ -36,6 +37,7 @@ OTHER = "Name another file, or remove it if a staging wrote it: `wavetank stagin
 
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s/@]+:[0-9]{1,5}$", description="host:port")]
 Command = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="a program and its arguments; no shell")]
+Protocol: TypeAlias = Literal["chunks", "http", "postgresql", "resp", "websocket"]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Link = Annotated[str, msgspec.Meta(pattern=r"^[^\s>]+->[^\s>]+$", description="who connects->to whom")]
 
@@ -51,12 +53,15 @@ class TLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 class HostTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What stands for one host of the system. Without an `address` nobody connects to it, and a store is not observed.
 
+    `protocol` says where the messages of its connections end, so that one of them can be held.
+
     `log` holds JSON lines whose entries are observations, as a file or as what a command writes from now on (`kubectl
     logs --follow --tail 0 ...`); `metrics` is a page in the text format of Prometheus.
     """
 
     address: Address = ""
     tls: TLS | None = None
+    protocol: Protocol = "chunks"
     log: Path | None = None
     log_command: Command | None = None
     metrics: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s@]+)?$")] = ""

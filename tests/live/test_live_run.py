@@ -9,18 +9,21 @@ import pytest
 import trio
 import trio.testing
 
+from simulator.deviation import Hold
 from simulator.errors import EnvironmentFailedError
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Kind, Value
 from simulator.host import Host
 from simulator.live.anchors import WatchedHistory, anchors_of
+from simulator.live.credential import Credential
 from simulator.live.deed import Deed
+from simulator.live.expressible import inexpressible
 from simulator.live.logs import HostLog, LogEntry
 from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis, deeds_of, strike_proxy
 from simulator.live.process import free_port
 from simulator.live.proxy import Proxy
-from simulator.live.target import HostTarget, Target
+from simulator.live.target import ByStaging, ByToxiproxy, HostTarget, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
 from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
 
@@ -334,3 +337,44 @@ def test_a_shared_name_leads_to_each_host_in_turn_each_user_by_proxies_of_their_
             nursery.cancel_scope.cancel()
 
     trio.run(main)
+
+
+# Messages
+
+
+def test_one_message_to_a_user_is_late_and_no_other() -> None:
+    """So that "the second reply comes after the cancellation" can be done to a real gateway."""
+
+    async def test(wire: Wire) -> None:
+        async with trio.open_nursery() as nursery:
+            proxies = {(ALICE, "gateway"): wire.proxy}
+            nemesis = LiveNemesis(lambda _deed: None, proxies, Setting().latency_between_s, nursery)
+            nemesis.hold_message("gateway", ALICE, 2, 0.3)
+            await trio.testing.wait_all_tasks_blocked()
+            pair = await wire.connect()
+            await pair.server.send_all(b"first")
+            assert await pair.client.receive_some() == b"first"
+            begun_s = trio.current_time()
+            await pair.server.send_all(b"second")
+            assert await pair.client.receive_some() == b"second"
+            assert trio.current_time() - begun_s >= 0.3
+            await pair.server.send_all(b"third")
+            assert await pair.client.receive_some() == b"third"
+            assert trio.current_time() - begun_s < 3.0
+            nursery.cancel_scope.cancel()
+
+    on_a_wire(test)
+
+
+def test_a_message_between_hosts_is_held_by_the_deployment() -> None:
+    """Where a target has no means to, the trace is not expressible there."""
+    nemesis, deeds = a_nemesis()
+    nemesis.hold_message("agents", "redis", 3, 0.5)
+    assert deeds == [Deed("hold-message", ("agents", "redis"), seconds=0.5, nth=3)]
+    late = Plan(Setting(), (Step(Do("connect", 0), deviations=(Hold("agents", "redis", 3, 0.5),)),))
+    assert (
+        inexpressible(late, Target({}, (ByStaging("127.0.0.1:1", Credential(env="K"), (), ("agents->redis",)),))) == []
+    )
+    (problem,) = inexpressible(late, Target({}, (ByToxiproxy("http://127.0.0.1:1", {"agents->redis": "r"}),)))
+    assert problem.startswith("step 1 (the 3rd message from agents to redis")
+    assert problem.endswith(": Toxiproxy reads no messages")

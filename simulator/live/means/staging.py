@@ -89,6 +89,7 @@ class Staging(Means):
                 destination=destination,
                 action=deed.action,
                 seconds=deed.seconds,
+                nth=deed.nth,
             )
         elif deed.action in AT_HOST:
             self._order(deed.action, host=deed.at[0])

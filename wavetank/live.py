@@ -60,9 +60,8 @@ def replay_live(
     """Replay a trace on a target, print the verdict, and write it as JSON. Returns the exit code."""
     system.check_plan(saved.plan)
     target = load_target(target_file)
-    if time_scale is not None:
-        target = msgspec.structs.replace(target, time_scale=time_scale)
-    system = target_system(system, target, confirmed=confirmed)
+    target = msgspec.structs.replace(target, time_scale=time_scale or target.scale_of(system.patience))
+    on_target = target_system(system, target, confirmed=confirmed)
     problems = inexpressible(saved.plan, target, target.scale_of(system.patience))
     if problems:
         click.echo(f"not expressible on {target_file}: {'; '.join(problems)}")
@@ -77,7 +76,7 @@ def replay_live(
     verdicts: list[RunVerdict] = []
     shown: Side | None = None
     for number in range(1, runs + 1):
-        result = _run_once(system, saved.plan, anchors, target)
+        result = _run_once(on_target, saved.plan, anchors, target)
         verdict = judged(saved.broken, result)
         verdicts.append(verdict)
         click.echo(f"run {number} of {runs}: {_worded(verdict)}")

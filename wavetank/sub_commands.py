@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from simulator.errors import WavetankError
+from simulator.redaction import redacted
 from wavetank.command import complain, loading
 
 __all__ = ["command", "run"]
@@ -85,7 +86,7 @@ def run() -> NoReturn:
     try:
         code = command(standalone_mode=False)
     except WavetankError as error:
-        complain(str(error), error.exit_code)
+        complain(redacted(str(error)), error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -96,11 +97,11 @@ def run() -> NoReturn:
         sys.exit(2)
     except OSError as error:
         _drop_output()
-        complain(f"{error}. Nothing that was saved before is lost.", 2)
+        complain(redacted(f"{error}. Nothing that was saved before is lost."), 2)
     except BaseException:
         # A bug of ours, or of the system's own code outside a run. Python's own exit code would be 1, which
         # means here that a property is violated.
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         complain("this should not have happened; the lines above say where.", 2)
     sys.exit(code if isinstance(code, int) else 0)
 

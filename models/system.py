@@ -11,18 +11,17 @@ import msgspec
 import trio
 from hypothesis import strategies as st
 
-from models.client import (
+from models.client import ChatClient, converse_once
+from models.config import PlatformConfig
+from models.defects import DEFECTS
+from models.device import (
     BACKOFF_MAX_S,
     CLOSE_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     PING_INTERVAL_S,
     PING_TIMEOUT_S,
-    ChatClient,
     Outcome,
-    converse_once,
 )
-from models.config import PlatformConfig
-from models.defects import DEFECTS
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
 from models.malformed import malformed_frames
 from models.platform import serve

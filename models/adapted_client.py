@@ -54,8 +54,18 @@ class AdaptedClient(Device):
         return await self._say(f"cancel {id}", lambda: self._adapter.cancel(id))
 
     async def _say(self, key: str, send: Callable[[], Awaitable[None]]) -> Outcome:
+        async def send_whole() -> None:
+            sent = False
+            try:
+                await send()
+                sent = True
+            finally:
+                if not sent and self._conversation is not None:
+                    # Part of it may be out, so nothing can follow it on this connection.
+                    self._conversation.cancel()
+
         try:
-            return (await self._request(key, send)).outcome
+            return (await self._request(key, send_whole)).outcome
         except Exception as error:
             self._on_error(error)
             raise

@@ -1,19 +1,25 @@
 """The user's side: a chat client that stays connected, resumes, and says what became of what it sent."""
 
-import enum
-import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
+from models.device import (
+    ANSWER_TIMEOUT_S,
+    CLOSE_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    PING_INTERVAL_S,
+    PING_TIMEOUT_S,
+    Device,
+    Outcome,
+    Pending,
+)
 from models.protocol import (
-    Ack,
     AgentEvent,
     Cancel,
-    Cancelling,
     ClientFrame,
     ErrorFrame,
     Hello,
@@ -30,38 +36,20 @@ from models.protocol import (
 
 __all__ = ["ChatClient", "Outcome", "converse_once"]
 
-CONNECT_TIMEOUT_S = 2.0
-CLOSE_TIMEOUT_S = 1.0
-PING_INTERVAL_S = 5.0
-PING_TIMEOUT_S = 2.0
-ANSWER_TIMEOUT_S = 3.0
-BACKOFF_MIN_S = 0.2
-BACKOFF_MAX_S = 2.0
 FRAMES_AHEAD = 4
 REFRESH_AFTER = 1 / 3
 """Of a token's life, how much passes before a new one is asked for."""
-DEFINITE = ("bad_request", "overloaded", "try_later", "too_late", "unauthorised", "expired", "going_away")
 
 
-class Outcome(enum.StrEnum):
-    """What the user knows of something that was sent."""
+class ChatClient(Device):
+    """A device that speaks the platform's own protocol. What it has seen survives every connection, and `leave`
+    followed by `run`.
 
-    OK = "ok"
-    """It was acknowledged: durable, and to be answered."""
-    FAIL = "fail"
-    """It was never sent, or refused."""
-    INFO = "info"
-    """Unknown: it was sent, and no acknowledgement came."""
-
-
-class ChatClient:
-    """One user's device. What it has seen survives every connection, and `leave` followed by `run`.
-
-    `on_frame` is told every frame that arrives, duplicates included; `on_state` is told `connected` (after
-    the welcome), `disconnected`, and when `run` has returned of itself `ended` (somebody ended the session) or
-    `refused` (the login is invalid). `on_unreadable` is told the text of what is no frame of the protocol; the
-    connection ends with it.
+    `on_frame` is told every frame that arrives, duplicates included. `on_unreadable` is told the text of what is no
+    frame of the protocol; the connection ends with it.
     """
+
+    lost = (ConnectionClosed,)
 
     def __init__(
         self,
@@ -74,108 +62,48 @@ class ChatClient:
         on_state: Callable[[str], None],
         on_unreadable: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self.user = user
+        super().__init__(user=user, on_state=on_state)
         self.last_seen = 0
         self.last_event: str | None = None
         self.token: str | None = None
         """The token of the present session; None before a login and after the session's end."""
-        self.logs_in_again = False
-        """Whether a session that somebody ended is followed by another, without the user's doing."""
         self._login = login
         self._host = host
         self._port = port
         self._on_frame = on_frame
-        self._on_state = on_state
         self._on_unreadable = on_unreadable
-        self._jitter = random.Random(user)
         self._refresh_at_s = 0.0
         self._refresh_every_s = 0.0
-        self._is_wanted = False
-        self._stays_away = ""
-        self._ended = trio.Event()
-        self._reads_from_s = 0.0
         self._was_welcomed = False
-        self._running: trio.CancelScope | None = None
-        self._conversation: trio.CancelScope | None = None
         self._socket: WebSocketConnection | None = None
-        self._waiting: dict[str, _Pending] = {}
 
     @property
     def is_connected(self) -> bool:
         """Whether the gateway has welcomed the present connection."""
         return self._socket is not None
 
-    async def run(self) -> None:
-        """Stay connected until cancelled, told to leave, or refused."""
-        assert self._running is None, f"user={self.user} runs already"
-        self._is_wanted = True
-        self._stays_away = ""
-        self._ended = trio.Event()
-        try:
-            with trio.CancelScope() as self._running:
-                await self._reconnect_while_wanted()
-        finally:
-            self._running = None
-            self._ended.set()
-            if self._stays_away:
-                self._on_state(self._stays_away)
-
-    async def _reconnect_while_wanted(self) -> None:
-        backoff_s = BACKOFF_MIN_S
-        while self._is_wanted:
-            if await self._connect_once():
-                backoff_s = BACKOFF_MIN_S
-            if self._is_wanted:
-                # Jitter, or all who lost the same gateway would come back at the same moment.
-                await trio.sleep(backoff_s * self._jitter.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
-
-    async def leave(self, *, clean: bool) -> None:
-        """Disconnect and stay away: with a closing handshake, or as if the device were switched off."""
-        if self._running is None:
-            return
-        self._is_wanted = False
-        if clean and self._conversation is not None:
-            self._conversation.cancel()
-        else:
-            self._running.cancel()
-        await self._ended.wait()
-
-    def stall(self, for_s: float) -> None:
-        """Do not read what arrives for a while, as a device that is asleep."""
-        self._reads_from_s = max(self._reads_from_s, trio.current_time() + for_s)
-
     async def send(self, id: str, text: str, context: str, workflow: Mapping[str, tuple[str, ...]]) -> Outcome:
         """Send a message and wait for its acknowledgement."""
         frame = Message(id=id, text=text, context=context, workflow=workflow)
-        return (await self._request(id, encode(frame))).outcome
+        return (await self._ask(id, encode(frame))).outcome
 
     async def cancel(self, id: str) -> Outcome:
         """Ask for a message to be given up."""
-        return (await self._request(f"cancel {id}", encode(Cancel(id=id)))).outcome
+        return (await self._ask(f"cancel {id}", encode(Cancel(id=id)))).outcome
 
     async def send_malformed(self, text: str) -> str | None:
         """Send what is no frame, and return the code with which it is refused: "" if nothing came, None if not sent."""
-        refused = await self._request("", text)
+        refused = await self._ask("", text)
         return None if refused.outcome is Outcome.FAIL and not refused.code else refused.code
 
-    async def _request(self, key: str, text: str) -> "_Pending":
+    async def _ask(self, key: str, text: str) -> Pending:
         """Send a frame and return what came of it."""
-        pending = _Pending()
-        socket = self._socket
-        if socket is None or key in self._waiting:
-            pending.outcome = Outcome.FAIL
-            return pending
-        self._waiting[key] = pending
-        try:
-            with trio.move_on_after(ANSWER_TIMEOUT_S):
-                await self._send(socket, text)
-                await pending.decided.wait()
-        except ConnectionClosed:
-            pass
-        finally:
-            self._waiting.pop(key, None)
-        return pending
+
+        async def send() -> None:
+            assert self._socket is not None
+            await self._send(self._socket, text)
+
+        return await self._request(key, send)
 
     async def _send(self, socket: WebSocketConnection, text: str) -> None:
         sent = False
@@ -230,14 +158,12 @@ class ChatClient:
                 nursery.cancel_scope.cancel()
         finally:
             self._socket = None
-            for pending in self._waiting.values():
-                pending.decided.set()
+            self._give_up_waiting()
             self._on_state("disconnected")
 
     async def _read_frames(self, socket: WebSocketConnection) -> None:
         while True:
-            while trio.current_time() < self._reads_from_s:
-                await trio.sleep_until(self._reads_from_s)
+            await self._may_read()
             try:
                 self._note(await self._receive(socket))
             except (ConnectionClosed, InvalidFrameError):
@@ -253,6 +179,7 @@ class ChatClient:
             raise
 
     def _note(self, frame: ServerFrame) -> None:
+        self._note_answer(frame)
         match frame:
             case Welcome() | Token():
                 self.token = frame.token
@@ -262,13 +189,7 @@ class ChatClient:
                 self.last_seen = frame.seq
             case AgentEvent():
                 self.last_event = frame.id
-            case Ack():
-                self._decide([frame.id], Outcome.OK)
-            case Cancelling():
-                self._decide([f"cancel {frame.id}"], Outcome.OK)
             case ErrorFrame():
-                keys = [frame.id or "", f"cancel {frame.id}", *([""] if frame.code == "bad_request" else [])]
-                self._decide(keys, Outcome.FAIL if frame.code in DEFINITE else Outcome.INFO, frame.code)
                 self._note_end(frame.code)
         self._on_frame(frame)
 
@@ -283,14 +204,6 @@ class ChatClient:
             self._stays_away = "refused" if self.token is None else "ended"
         if code in ("unauthorised", "expired"):
             self.token = None
-
-    def _decide(self, keys: Sequence[str], outcome: Outcome, code: str = "") -> None:
-        """Decide the first of these that waits, and no other: answers come in the order of what they answer."""
-        for pending in (self._waiting[key] for key in keys if key in self._waiting):
-            if not pending.decided.is_set():
-                pending.outcome, pending.code = outcome, code
-                pending.decided.set()
-                return
 
     async def _watch(self, socket: WebSocketConnection) -> None:
         """Refresh the token in time; drop the connection when the gateway is silent for too long, or has closed it."""
@@ -311,15 +224,6 @@ class ChatClient:
             except trio.TooSlowError:
                 await _drop(socket)
                 return
-
-
-class _Pending:
-    """Something that waits for its acknowledgement."""
-
-    def __init__(self) -> None:
-        self.outcome = Outcome.INFO
-        self.code = ""
-        self.decided = trio.Event()
 
 
 async def converse_once(host: str, port: int, *frames: ClientFrame) -> list[ServerFrame]:

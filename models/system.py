@@ -1,28 +1,31 @@
 """Assembles the platform into a `System`: the one module that knows both the platform and the simulator."""
 
+import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import attrs
 import msgspec
 import trio
 from hypothesis import strategies as st
 
-from models.client import (
+from models.adapted_client import AdaptedClient
+from models.adapter import Adapter, AdapterError, check_adapter, fault_in
+from models.client import ChatClient, converse_once
+from models.config import PlatformConfig
+from models.defects import DEFECTS
+from models.device import (
     BACKOFF_MAX_S,
     CLOSE_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     PING_INTERVAL_S,
     PING_TIMEOUT_S,
-    ChatClient,
+    Device,
     Outcome,
-    converse_once,
 )
-from models.config import PlatformConfig
-from models.defects import DEFECTS
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
 from models.malformed import malformed_frames
 from models.platform import serve
@@ -33,9 +36,13 @@ from models.trespass import TRESPASSES, Trespasser
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
+from properties.exchange import user_of
+from properties.observed import are_logged, are_told
 from properties.places import GATEWAYS
 from properties.storm import ends_life
 from simulator import Event, Failed, History, Host, Observer, Pending, Property, System, Trouble, User, operation
+from simulator.errors import AdapterFailedError, InputError
+from simulator.redaction import conceal
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
 from simulator.services.postgresql import SimulatedPostgreSQL
@@ -116,7 +123,7 @@ def has_asked(user: User) -> bool:
 
 def has_session(user: User) -> bool:
     """Whether the user is logged in."""
-    return is_connected(user) and client_of(user).token is not None
+    return is_connected(user) and chat_client_of(user).token is not None
 
 
 def workflows() -> st.SearchStrategy[dict[str, list[str]]]:
@@ -147,12 +154,26 @@ class ChatSystem(System):
 
     sessions: dict[str, str]
     """The session that each user of a run was welcomed in last: what others may have got hold of."""
+    adapter: type[Adapter] | None = None
+    """What speaks for users where the platform of a live deployment is another one."""
+
+    def adapted(self, adapter: object) -> Self:
+        """Return a copy whose users speak as an adapter does. Raises InputError for what is none."""
+        copied = copy.copy(self)
+        try:
+            copied.adapter = check_adapter(adapter)
+        except AdapterError as error:
+            raise InputError(f"the target's adapter cannot be used: {error}.") from error
+        copied.unexpressed = frozenset(self.operations()) - {*copied.adapter.operations}
+        told = {_type_of(kind) for kind in copied.adapter.tells}
+        copied.untold = frozenset(_type_of(kind) for kind in get_args(ServerFrame)) - told
+        return copied
 
     def for_run(self) -> Self:
         """Return the copy that one run works on, in which nobody has a session yet."""
-        copy = super().for_run()
-        copy.sessions = {}
-        return copy
+        copied = super().for_run()
+        copied.sessions = {}
+        return copied
 
     def hosts(self) -> Iterator[Host]:
         """The stores, the LLM, the gateways behind one name, and the agents."""
@@ -222,7 +243,7 @@ class ChatSystem(System):
     @operation(when=has_session, needs=(), sentence="{user} logs out from another device")
     async def log_out(self, user: User) -> str:
         """End the session, on a connection beside the one that is open."""
-        token = client_of(user).token
+        token = chat_client_of(user).token
         assert token is not None
         session = user.memory["session"]
         answers = await _say(Hello(token=token), Logout())
@@ -251,7 +272,7 @@ class ChatSystem(System):
     @operation(when=is_connected, needs=(), text=malformed_frames(), sentence="{user} sends {text!r}")
     async def send_malformed(self, user: User, text: str) -> str:
         """Send what is no frame of the protocol; it must be refused and nothing else may happen."""
-        code = await client_of(user).send_malformed(text)
+        code = await chat_client_of(user).send_malformed(text)
         if code is None:
             raise Failed("not sent: not connected, or the last one is not answered yet")
         if not code:
@@ -281,14 +302,22 @@ class ChatSystem(System):
 
     def pending(self, history: History) -> Iterable[Pending]:
         """Name messages under way or unanswered, connections just ending, undrained analytics, breakers not closed."""
+        accepted = {
+            str(event.data["message"]): str(event.data["user"])
+            for event in history.observed("message_accepted", "run_started")
+        }
         arrived = {event.data["message"] for event in history.observed("message_accepted")}
+        if not are_logged(history, *GATEWAYS):
+            # Then what users are told is all that there is to go by.
+            told = [event for event in history.observed("frame") if event.data["type"] == "ack"]
+            arrived.update(event.data["id"] for event in told)
+            accepted.update((str(event.data["id"]), user_of(event)) for event in told)
         for sent in history.observed("message_sent"):
             if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
                 yield Pending(f"{sent.data['message']} may still arrive", needs=("gateway",))
         answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
         # A message may be stored although its gateway does not know: then the agents find it.
-        accepted = history.observed("message_accepted", "run_started")
-        for message, user in {event.data["message"]: event.data["user"] for event in accepted}.items():
+        for message, user in accepted.items() if are_told(history, "reply") else ():
             if message not in answered:
                 yield Pending(f"{user} waits for the reply to {message}", needs=(f"user:{user}", "agents"))
         left_s = {
@@ -325,7 +354,7 @@ class ChatSystem(System):
         user.memory["wants_connection"] = True
         connected = user.memory["connected"] = trio.Event()
         if not is_known(user):
-            user.memory["client"] = _new_client(user, self.sessions)
+            user.memory["client"] = _new_client(user, self)
         client = client_of(user)
         user.start_soon(client.run)
         with trio.fail_after(WELCOME_WITHIN_S):
@@ -336,7 +365,7 @@ class ChatSystem(System):
             user=user.name,
             other="bob" if user.name == "alice" else "alice",
             secret=DEMO_SECRET,
-            token=client_of(user).token,
+            token=chat_client_of(user).token,
             ended=user.memory.get("ended"),
             expired=_expired_token(user),
             others_session=next((each for name, each in self.sessions.items() if name != user.name), None),
@@ -384,9 +413,16 @@ def breakers_of(history: History) -> dict[tuple[str, str], str]:
     return states
 
 
-def client_of(user: User) -> ChatClient:
+def client_of(user: User) -> Device:
     """Return the client that the user made when they first connected."""
-    client: ChatClient = user.memory["client"]
+    client: Device = user.memory["client"]
+    return client
+
+
+def chat_client_of(user: User) -> ChatClient:
+    """Return the client of a user of this platform, for what only its protocol has."""
+    client = client_of(user)
+    assert isinstance(client, ChatClient)
     return client
 
 
@@ -460,7 +496,20 @@ def _expired_token(user: User) -> str | None:
     return next((token for received_s, token in reversed(tokens) if received_s < received_until_s), None)
 
 
-def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
+def _new_client(user: User, system: ChatSystem) -> Device:
+    def on_state(state: str) -> None:
+        user.observe("client_state", state=state)
+        if state == "connected":
+            user.memory["connected"].set()
+        elif state == "ended" and client_of(user).logs_in_again:
+            user.start_soon(client_of(user).run)
+        elif state in ("ended", "refused"):
+            user.memory["wants_connection"] = False
+
+    if system.adapter is not None:
+        return _adapted_client(user, system.adapter, system.credentials, on_state)
+    sessions = system.sessions
+
     def on_frame(frame: ServerFrame) -> None:
         user.observe("frame", **_as_observed(frame))
         if isinstance(frame, Welcome | Token):
@@ -471,15 +520,6 @@ def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
     def on_unreadable(text: str) -> None:
         user.observe("frame_unreadable", text=TOKEN.sub(r'\1"..."', text))
 
-    def on_state(state: str) -> None:
-        user.observe("client_state", state=state)
-        if state == "connected":
-            user.memory["connected"].set()
-        elif state == "ended" and client_of(user).logs_in_again:
-            user.start_soon(client_of(user).run)
-        elif state in ("ended", "refused"):
-            user.memory["wants_connection"] = False
-
     return ChatClient(
         user=user.name,
         login=issue_login(user.name, DEMO_SECRET),
@@ -489,6 +529,40 @@ def _new_client(user: User, sessions: dict[str, str]) -> ChatClient:
         on_state=on_state,
         on_unreadable=on_unreadable,
     )
+
+
+def _adapted_client(
+    user: User, adapter: type[Adapter], credentials: Mapping[str, str], on_state: Callable[[str], None]
+) -> Device:
+    def on_frame(frame: ServerFrame) -> None:
+        fields: dict[str, Any] = msgspec.to_builtins(frame)
+        user.observe("frame", **fields | ({"token": "..."} if "token" in fields else {}))
+
+    def on_error(error: Exception) -> None:
+        told = fault_in(adapter, error)
+        if told is not None:
+            raise AdapterFailedError(told) from error
+
+    try:
+        speaks = adapter(user.name, credentials)
+    except Exception as error:
+        on_error(error)
+        raise
+    return AdaptedClient(
+        adapter=speaks,
+        host="gateway",
+        port=GATEWAY_PORT,
+        on_frame=on_frame,
+        on_state=on_state,
+        on_secret=conceal,
+        on_error=on_error,
+    )
+
+
+def _type_of(frame: type) -> str:
+    """Return the type of a kind of frame, as it is observed."""
+    assert issubclass(frame, msgspec.Struct)
+    return str(frame.__struct_config__.tag)
 
 
 system = ChatSystem()

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from properties.exchange import user_of
+from properties.observed import are_logged
+from properties.places import AGENTS
 from properties.schema import DOCUMENT
 from properties.storm import ends_life
 from simulator.history import Event, Reading, Value
@@ -85,7 +87,8 @@ def _told(event: Event) -> str:
 class _Told:
     """What agents told for one user, to be compared with what arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_complete: bool) -> None:
+        self._is_complete = is_complete
         self._told: list[Event] = []
         self._left: defaultdict[tuple[Value, ...], list[int]] = defaultdict(list)
         self._last = -1
@@ -107,6 +110,8 @@ class _Told:
         if (int(major), int(minor)) <= self._last_id:
             return Violation(f"{seen} as {data['id']}, which is not greater than the id before", site="event id")
         self._last_id = (int(major), int(minor))
+        if not self._is_complete:
+            return None
         if key not in self._left:
             return Violation(f"{seen}, and no agent told so", site="event")
         left = self._left[key]
@@ -123,8 +128,12 @@ class _Told:
 
 
 def check_seen(history: Reading) -> Iterator[Violation]:
-    """Compare what each user saw of their agents with what these told: some may be missing, and nothing else."""
-    told: defaultdict[str, _Told] = defaultdict(_Told)
+    """Compare what each user saw of their agents with what these told: some may be missing, and nothing else.
+
+    Where it is not known what agents told, only that the ids grow.
+    """
+    is_complete = are_logged(history, AGENTS)
+    told: defaultdict[str, _Told] = defaultdict(lambda: _Told(is_complete=is_complete))
     for event in history.observed("agent_event"):
         told[str(event.data["user"])].add(event)
     # An event is passed on once. If that was given up half-way, it may happen later, by what was still on its way.

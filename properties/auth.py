@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from properties.exchange import user_of
+from properties.observed import are_logged, leave_unjudged
 from properties.places import GATEWAYS
 from properties.presence import Connection, Interludes, connections, ended_s_of
 from properties.storm import Disturbance, Storm
@@ -27,6 +28,7 @@ from simulator.property import Expectation, Property, Unknown, Violation
 __all__ = ["AUTH"]
 
 TOKEN_S = 12.0
+"""How long a token is valid, where no frame says otherwise."""
 LATE_S = 0.5
 """How late anything may arrive that was sent in time: the way to the user varies."""
 ANSWERS_LATE_S: Mapping[str, float] = {"ack": 4.0, "cancelling": 4.0}
@@ -78,6 +80,7 @@ def check_auth(history: Reading) -> Violation | Unknown | None:
         Storm.of(history),
         Interludes.of(history, "stall"),
     )
+    leave_unjudged(history, {"foreign session": GATEWAYS, "revived": ("redis",)})
     for finding in (
         _uninvited(history, evidence),
         _expired(evidence),
@@ -109,18 +112,23 @@ def _expired(evidence: _Evidence) -> Iterator[Violation]:
     """A connection ends with its token; one that is renewed too late is not renewed."""
     for user in sorted(evidence.connections):
         for connection in evidence.connections[user]:
-            token_s = connection.began_s
+            token_s, life_s = connection.began_s, _life_s(connection.frames[0])
             for frame in connection.frames:
                 kind = str(frame.data["type"])
-                late_s = evidence.late_s(user, token_s + TOKEN_S, frame.at_s)
+                late_s = evidence.late_s(user, token_s + life_s, frame.at_s)
                 if kind not in REFUSALS and late_s > ANSWERS_LATE_S.get(kind, LATE_S):
                     yield Violation(
                         f"{_received(frame)} on a connection whose token had come at {token_s:.3f} s and was valid "
-                        f"for {TOKEN_S:g} s",
+                        f"for {life_s:g} s",
                         "expired",
                     )
                 if kind == "token":
-                    token_s = frame.at_s
+                    token_s, life_s = frame.at_s, _life_s(frame)
+
+
+def _life_s(frame: Event) -> float:
+    """Return for how long a token is valid, as the frame that brought it says."""
+    return float(frame.data.get("expires_in", TOKEN_S))  # type: ignore[arg-type]
 
 
 def _served(evidence: _Evidence) -> Iterator[Violation]:
@@ -164,24 +172,24 @@ def _admitted(history: Reading, evidence: _Evidence) -> Iterator[Violation]:
     """A device is welcomed as its user, in a session begun for them, and goes on with it by a token that is valid."""
     begun = {(event.data["session"], event.data["user"]) for event in history.observed("session_begun")}
     for user in sorted(evidence.connections):
-        tokens_s: dict[str, float] = {}  # when the last token of each session came
+        tokens_s: dict[str, tuple[float, float]] = {}  # when the last token of each session came, and its life
         for connection in evidence.connections[user]:
             welcomed = f"{user} was welcomed at {connection.began_s:.3f} s"
             session, welcome = connection.session, connection.frames[0]
             if welcome.data["user"] != user:
                 yield Violation(f"{welcomed} as {welcome.data['user']}", "another user")
-            if (session, user) not in begun:
+            if are_logged(history, *GATEWAYS) and (session, user) not in begun:
                 yield Violation(f"{welcomed} in a session that was not begun for them", "foreign session")
-            token_s = tokens_s.get(session, connection.began_s)
-            if connection.began_s - GREETED_WITHIN_S - token_s > TOKEN_S + LATE_S:
+            token_s, life_s = tokens_s.get(session, (connection.began_s, TOKEN_S))
+            if connection.began_s - GREETED_WITHIN_S - token_s > life_s + LATE_S:
                 yield Violation(
                     f"{welcomed} with the token of a session whose last had come at {token_s:.3f} s and was valid for "
-                    f"{TOKEN_S:g} s",
+                    f"{life_s:g} s",
                     "expired token",
                 )
             for frame in connection.frames:
                 if "token" in frame.data:
-                    tokens_s[session] = frame.at_s
+                    tokens_s[session] = frame.at_s, _life_s(frame)
                     yield from _foreign_token(frame, user, session)
 
 

@@ -10,6 +10,8 @@ from math import inf
 
 import attrs
 
+from properties.observed import are_logged
+from properties.places import PROCESSES
 from properties.storm import ends_life
 from simulator.history import Event, Kind, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -201,6 +203,8 @@ def check_breaker(history: Reading) -> Violation | Unknown | None:
     violation = next(filter(None, at_end), None)
     if violation is None and history.marked_at("quiet") is None:
         return Unknown("the run ended before everything was quiet")
+    if violation is None and not are_logged(history, *PROCESSES):
+        return Unknown("what some of the platform's processes tell is not read")
     return violation
 
 

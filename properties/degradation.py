@@ -15,6 +15,7 @@ from math import inf
 import attrs
 
 from properties.deed import Deed, deeds, works
+from properties.observed import are_told, leave_unjudged
 from properties.places import AGENTS
 from properties.service import LATENCY_S_MAX, latency_s_of
 from properties.storm import Disturbance, Storm
@@ -64,6 +65,10 @@ TABLE: Mapping[tuple[str, str], Promise] = {
     ("postgres", "answer"): Promise(()),
 }
 """By who is away and what is done; what is not listed is as ever."""
+NEEDED = {
+    "agent": (AGENTS,),
+    **{f"{what} without {away}": (AGENTS,) for what in ("think", "data", "action") for away in DEPENDENCIES},
+}
 ABSENT = ("crash", "vanish", "freeze", "partition", "hold", "silence")
 """With these nobody is served. With any other kind of fault, but the mild, some may be."""
 MILD = ("slow", "reset")
@@ -77,6 +82,9 @@ def check_degradation(history: Reading) -> Violation | Unknown | None:
     violation = next(_tireless(history, storm), None)
     if violation is not None:
         return violation
+    if not are_told(history, "ack", "reply"):
+        return Unknown("nobody tells of acknowledgements or of replies")
+    leave_unjudged(history, NEEDED)
     if latency_s_of(history) > LATENCY_S_MAX:
         return Unknown("with so long a way nothing is promised")
     if not any(each.touches(*DEPENDENCIES) for each in storm.disturbances):

@@ -4,10 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from properties.exchange import Exchange, exchanges, user_of
+from properties.observed import are_told, leave_unjudged
 from simulator.history import Event, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
 
 __all__ = ["DELIVERY"]
+
+NEEDED = dict.fromkeys(("numbers", "stored twice", "altered", "not stored"), ("postgres",))
+"""What must be looked at for each site but those of what users see."""
 
 
 def check_delivery(history: Reading) -> Violation | Unknown | None:
@@ -25,6 +29,9 @@ def check_delivery(history: Reading) -> Violation | Unknown | None:
     known = _accepted(history, quiet_s)
     accepted = [each for each in sent.values() if each.acknowledged or each.message in known]
     history.examined["message"] += len(accepted)
+    leave_unjudged(history, NEEDED)
+    if not are_told(history, "reply"):
+        return Unknown("nobody tells of replies")
     violation = next(_missing(history, accepted, stored), None)
     return violation or (None if accepted else Unknown("no message was accepted"))
 

@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 
 from properties.exchange import user_of
+from properties.observed import leave_unjudged
+from properties.places import AGENTS, PROCESSES
 from simulator.history import Event, Kind, Reading, Value
 from simulator.property import Expectation, Property, Unknown, Violation
 
@@ -47,6 +49,15 @@ PLACES: Mapping[str, _Place] = {
 }
 ANYWHERE = _Place("log", "{host} told of {owner} {what} at {at_s:.3f} s")
 NOT_OF_THE_PLATFORM = ("uncaught", "still_pending", "excused", "inspected")
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("llm", AGENTS),
+    **dict.fromkeys(("message", "result", "reply", "action"), ("postgres",)),
+    **dict.fromkeys(("cache", "stream"), ("redis",)),
+    "row": ("redis", "clickhouse"),
+    "log": PROCESSES,
+}
+"""What must be looked at for each site but those of what users see."""
 
 OWNERS: Mapping[str, Callable[[Any], str]] = {
     "user": str,
@@ -122,6 +133,7 @@ def check_isolation(history: Reading) -> Violation | Unknown | None:
     """Look for marks wherever data of another user or conversation are, and for records under another's name."""
     marks = _Marks.of(history)
     violation = next(_misnamed(history, marks), None) or next(_misplaced(history, marks), None)
+    leave_unjudged(history, NEEDED)
     if violation is None and not marks.conversations:
         return Unknown("nobody asked anything")
     return violation

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from properties.exchange import Exchange, exchanges
+from properties.observed import are_told
 from properties.presence import Interludes, connections
 from properties.service import LATENCY_S_MAX, SERVED, latency_s_of, struck_s_of, unserved
 from simulator.history import Reading
@@ -33,6 +34,8 @@ def check_latency(history: Reading) -> Violation | Unknown | None:
     latency_s = latency_s_of(history)
     if latency_s > LATENCY_S_MAX:
         return Unknown(f"with a latency of {latency_s:g} s nothing is promised")
+    if not are_told(history, "ack", "reply"):
+        return Unknown("nobody tells of acknowledgements or of replies")
     violation = next(unserved(history), None) or next(_late(history, latency_s), None)
     if violation is None and not any(history.examined[each] for each in (*SERVED, "sample")):
         return Unknown("nobody logged in or asked anything while all was well")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from properties.exchange import user_of
 from properties.holdings import check_holdings, sockets_of_users
+from properties.observed import are_logged, leave_unjudged
+from properties.places import AGENTS, GATEWAYS
 from properties.storm import Storm, ends_life
 from simulator.history import Event, Reading
 from simulator.property import Expectation, Property, Unknown, Violation
@@ -33,6 +35,7 @@ def check_resources(history: Reading) -> Violation | Unknown | None:
         return Unknown("the stores were not inspected when all was quiet")
     if not history.observed(*SUBJECTS, *BUFFERED):
         return Unknown("nothing was taken")
+    leave_unjudged(history, {"connection": GATEWAYS, "session": GATEWAYS, "buffer": (AGENTS,)})
     storm = Storm.of(history)
     for finding in (
         _places(history, quiet_s),
@@ -66,7 +69,7 @@ def _sessions(history: Reading, storm: Storm) -> Iterator[Violation]:
     for key in keys:
         if key.data["ttl_s"] == NO_END:
             yield Violation(f"a session of {key.data['user']} is stored without an end", "session without end")
-    if storm.disturbances:
+    if storm.disturbances or not are_logged(history, *GATEWAYS):
         return  # a session may be stored whose gateway never heard that it is
     begun = {event.data["session"] for event in history.observed("session_begun")}
     ended = {event.data["session"] for event in history.observed("session_ended")}
@@ -125,7 +128,7 @@ def _buffer(history: Reading, storm: Storm, quiet_s: float, inspected: Event) ->
     """Nothing waits for ClickHouse any more."""
     last_s = max((event.at_s for event in history.observed(*BUFFERED)), default=0.0)
     is_settled = last_s < quiet_s - BUFFER_SETTLED_S and not storm.during(quiet_s - SETTLED_S, quiet_s)
-    if is_settled and inspected.data["buffered"]:
+    if are_logged(history, AGENTS) and is_settled and inspected.data["buffered"]:
         yield Violation(f"{inspected.data['buffered']} rows are still in the buffer when all is quiet", "buffer")
 
 

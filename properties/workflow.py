@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from properties.exchange import Exchange, exchanges
+from properties.observed import leave_unjudged
 from properties.oracle import FAILURES, LLM_CHARACTERS_MAX, Question, kind_of
 from properties.places import AGENTS
 from properties.storm import FELT_S, Storm
@@ -60,6 +61,7 @@ class _Run:
 def check_workflow(history: Reading) -> Violation | Unknown | None:
     """Follow every run through what its agents told, and compare what is stored with the oracle."""
     runs, strays = _runs(history)
+    leave_unjudged(history, {"after the reply": (AGENTS,), "started early": (AGENTS,), "excuse": (AGENTS,)})
     for stray in (*strays, *(each for run in runs.values() for each in _order(run))):
         return stray
     if not any(run.told or run.replied or run.reply for run in runs.values()):

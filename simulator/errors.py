@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "AdapterFailedError",
     "DivergenceError",
     "EnvironmentFailedError",
     "InputError",
@@ -25,6 +26,10 @@ class WavetankError(Exception):
 
 class InputError(WavetankError):
     """The user's input is wrong: a name, a file, a declaration."""
+
+
+class AdapterFailedError(InputError):
+    """The user's code that connects wavetank to their deployment raised. No promise is broken by that: the run ends."""
 
 
 class EnvironmentFailedError(WavetankError):

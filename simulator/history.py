@@ -195,6 +195,8 @@ class Reading:
     def __init__(self, history: History) -> None:
         self._history = history
         self.examined: Counter[str] = Counter()
+        self.unjudged: dict[str, str] = {}
+        """Sites at which the promise could not be judged, as in a live run of which less is known, and why not."""
 
     @property
     def events(self) -> list[Event]:

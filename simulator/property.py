@@ -65,12 +65,13 @@ Check: TypeAlias = Callable[[Reading], Finding]
 
 @attrs.frozen
 class Verdict:
-    """What one property said of one history, after examining how much."""
+    """What one property said of one history, after examining how much, and at which sites it could say nothing."""
 
     outcome: Outcome
     examined: Mapping[str, int]
     violation: Violation | None = None
     missing: str = ""
+    unjudged: Mapping[str, str] = {}
 
 
 @attrs.frozen
@@ -106,7 +107,7 @@ class Property:
             )
         if not examined:
             return Verdict(Outcome.UNKNOWN, examined, missing="nothing to examine happened")
-        return Verdict(Outcome.HOLDS, examined)
+        return Verdict(Outcome.HOLDS, examined, unjudged=reading.unjudged)
 
     def _finding(self, reading: Reading) -> Finding:
         try:

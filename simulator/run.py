@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import trio
 
-from simulator.errors import InputError
+from simulator.errors import AdapterFailedError, InputError
 from simulator.excuse import Excuses
 from simulator.fault import Fault, FaultKind, Nemesis, kind_of
 from simulator.history import History, Kind, Value
@@ -65,11 +65,13 @@ def judge(properties: Iterable[Property], history: History) -> dict[str, Verdict
 def is_from_outside(error: BaseException) -> bool:
     """Say whether an exception only ends a task on behalf of others: a cancellation, an interrupt, the end of a run.
 
+    That of an adapter is one, too: it is no part of the system, and the run ends with it.
+
     Everything else is the code's own, `SystemExit` and what test libraries raise to fail or skip included.
     """
     if isinstance(error, BaseExceptionGroup):
         return any(is_from_outside(each) for each in error.exceptions)
-    return isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit)
+    return isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit | AdapterFailedError)
 
 
 class Run:

@@ -20,7 +20,7 @@ from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
 from simulator.user import Observer, User, user_host
 
-__all__ = ["System", "load_system"]
+__all__ = ["System", "load_named", "load_system"]
 
 
 class System:
@@ -60,6 +60,12 @@ class System:
 
     credentials: Mapping[str, str] = {}
     """Secrets of a live deployment, by the names that its target file has for them; none in simulation."""
+
+    unexpressed: frozenset[str] = frozenset()
+    """Operations that cannot be done on a live deployment, because its adapter has no words for them."""
+
+    untold: frozenset[str] = frozenset()
+    """Types of what users observe ("reply") that its adapter never tells of."""
 
     _counts: Mapping[str, int] = {}
 
@@ -131,6 +137,16 @@ class System:
         copied = copy.copy(self)
         vars(copied).update(patience={**self.patience, **constants}, credentials=dict(credentials))
         return copied
+
+    def adapted(self, adapter: object) -> Self:
+        """Return a copy whose users reach a live deployment through an adapter, what its target file names.
+
+        Override it to take one, and set `unexpressed` and `untold` of the copy. Raises InputError.
+        """
+        raise InputError(
+            f"the target names an adapter, and {type(self).__name__} takes no adapter. "
+            "Remove the key, or override System.adapted."
+        )
 
     def count_of(self, kind: str) -> int:
         """Return how many hosts of a declared kind there are in this run."""
@@ -250,9 +266,20 @@ class System:
 
 def load_system(path: str) -> System:
     """Import a system by "module:object". Raises InputError that says what is missing."""
+    found = load_named("system", path, "Example: wavetank check my_system:system")
+    if not isinstance(found, System):
+        raise InputError(
+            f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
+        )
+    return found
+
+
+def load_named(what: str, path: str, example: str) -> object:
+    """Import a system, an adapter (`what` it is) by "module:object". Raises InputError that says what is missing."""
     module_name, colon, object_name = path.partition(":")
     if not colon or not module_name or not object_name:
-        raise InputError(f"a system is named module:object, not {path!r}. Example: wavetank check my_system:system")
+        article = "an" if what[0] in "aeiou" else "a"
+        raise InputError(f"{article} {what} is named module:object, not {path!r}. {example}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -260,22 +287,18 @@ def load_system(path: str) -> System:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise InputError(f"system {path!r} cannot be imported: {error}. Install what it needs.") from error
+            raise InputError(f"{what} {path!r} cannot be imported: {error}. Install what it needs.") from error
         raise InputError(
-            f"no module named {module_name!r} for system {path!r}. "
+            f"no module named {module_name!r} for {what} {path!r}. "
             "Run from the directory that holds it, or set PYTHONPATH."
         ) from error
     except (Exception, SystemExit) as error:  # a script that ends when it is imported would end us, with its exit code
         raise InputError(
-            f"importing {module_name!r} for system {path!r} raised {type(error).__name__}: {error}"
+            f"importing {module_name!r} for {what} {path!r} raised {type(error).__name__}: {error}"
         ) from error
-    found = getattr(module, object_name, None)
+    found: object = getattr(module, object_name, None)
     if found is None:
-        raise InputError(f"module {module_name!r} has no {object_name!r}. Name the System object: {module_name}:system")
-    if not isinstance(found, System):
-        raise InputError(
-            f"{path!r} is a {type(found).__name__}, not a System object. Write `system = MySystem()` and name that."
-        )
+        raise InputError(f"module {module_name!r} has no {object_name!r}. Name the {what} as module:object.")
     return found
 
 

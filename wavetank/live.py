@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,16 +12,17 @@ import trio
 
 from simulator.deviation import Delay
 from simulator.fidelity import load_ledger
-from simulator.history import Value
+from simulator.history import Kind, Value
 from simulator.live.anchors import Anchors, anchors_of, begins_step
 from simulator.live.beside import beside, shown_after
 from simulator.live.expressible import inexpressible
 from simulator.live.run import LiveResult, run_live
 from simulator.live.target import Target, load_target
-from simulator.live.validation import check_target
+from simulator.live.validation import adapted_to, check_target
 from simulator.live.verdict import Finding, LiveVerdict, RunVerdict, judged
 from simulator.plan import Plan, Wait
 from simulator.redaction import redacted
+from simulator.run import OBSERVER
 from simulator.simulated_run import simulate
 from simulator.system import System
 from simulator.trace import Trace, event_record
@@ -61,22 +62,24 @@ def replay_live(
     system.check_plan(saved.plan)
     target = load_target(target_file)
     target = msgspec.structs.replace(target, time_scale=time_scale or target.scale_of(system.patience))
-    on_target = target_system(system, target, confirmed=confirmed)
-    problems = inexpressible(saved.plan, target, target.scale_of(system.patience))
+    live_system = adapted_to(target, target_system(system, target, confirmed=confirmed))
+    problems = inexpressible(saved.plan, target, target.scale_of(system.patience), live_system.unexpressed)
     if problems:
         click.echo(f"not expressible on {target_file}: {'; '.join(problems)}")
         _write(result_file, {"verdict": "not expressible", "problems": problems, **_about(saved, target_file, target)})
         return 2
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
-    click.echo(f"target {target_file}{planted}")
-    _warn_of_defects(saved, target)
+    adapter = f" by {target.adapter}" if target.adapter else ""
+    click.echo(f"target {target_file}{planted}{adapter}")
+    if not target.adapter:
+        _warn_of_defects(saved, target)
     _warn_of_weather(saved.plan)
-    simulated = _reference(system, saved, target)
+    simulated = _reference(system, saved, target, live_system.untold)
     anchors = anchors_of(saved.plan, simulated)
     verdicts: list[RunVerdict] = []
     shown: Side | None = None
     for number in range(1, runs + 1):
-        result = _run_once(on_target, saved.plan, anchors, target)
+        result = _run_once(live_system, saved.plan, anchors, target)
         verdict = judged(saved.broken, result)
         verdicts.append(verdict)
         click.echo(f"run {number} of {runs}: {_worded(verdict)}")
@@ -103,10 +106,15 @@ def target_system(system: System, target: Target, *, confirmed: bool) -> System:
     return system.on_target(target.constants, credentials)
 
 
-def _reference(system: System, saved: Trace, target: Target) -> Sequence[dict[str, Value]]:
-    """Return what happens today, in simulation, on a platform with the target's own defects."""
-    result = simulate(system.with_defects(target.defects), saved.plan, ())
-    return [event_record(event) for event in result.history.events]
+def _reference(system: System, saved: Trace, target: Target, untold: Collection[str]) -> Sequence[dict[str, Value]]:
+    """Return what happens today, in simulation, on a platform with the target's own defects.
+
+    Left out is what users are never told of on the target.
+    """
+    events = simulate(system.with_defects(target.defects), saved.plan, ()).history.events
+    return [
+        event_record(each) for each in events if each.kind is not Kind.OBSERVE or each.data.get("type") not in untold
+    ]
 
 
 def _warn_of_defects(saved: Trace, target: Target) -> None:
@@ -159,6 +167,9 @@ def _side(
 ) -> Side | None:
     """Put simulation and reality side by side: where they part, or else where the promise broke."""
     live = [event_record(event) for event in result.history.events]
+    if all(each["host"] != OBSERVER for each in live):
+        # Where no store is looked into, what stores hold in simulation would only hide what users saw.
+        simulated = [each for each in simulated if each["host"] != OBSERVER]
     if verdict.finding is Finding.DIVERGED:
         stray = verdict.strays[0]
         begun_live = sum(map(begins_step, live[: stray.events]))

@@ -16,7 +16,7 @@ from simulator.live.logs import opened_log
 from simulator.live.names import look_up
 from simulator.live.target import TLS, HostTarget, Target, load_target, target_schema
 from simulator.live.tls import greet
-from simulator.live.validation import problems_of
+from simulator.live.validation import adapted_to, problems_of
 from simulator.redaction import redacted
 from simulator.system import System, load_system
 from wavetank.arguments import DEFAULT_SYSTEM
@@ -70,6 +70,7 @@ def validate(file: Path, system_name: str) -> int:
     described.check_allowed(confirmed=True)
     if problems:
         return 2
+    adapted_to(described, system)
     for line in _faults(described, system):
         click.echo(line)
     click.echo(f"{file} is a good description of a target of {system_name}")

@@ -1,6 +1,6 @@
 """Whether a plan can be done to a target, found out before anything is touched."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from simulator.deviation import Hold
 from simulator.fault import FAULT_KINDS, Fault, kind_of
@@ -8,7 +8,7 @@ from simulator.live.deed import Deed
 from simulator.live.deployment import why_not
 from simulator.live.nemesis import deeds_of
 from simulator.live.target import Target
-from simulator.plan import Plan, Strike
+from simulator.plan import Do, Plan, Strike
 from simulator.story import tell_deviation
 
 __all__ = ["hindrances", "inexpressible"]
@@ -16,10 +16,11 @@ __all__ = ["hindrances", "inexpressible"]
 NOT_LIVE = {"vanish": "a killed process always resets its connections"}
 
 
-def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0) -> list[str]:
+def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0, unexpressed: Collection[str] = ()) -> list[str]:
     """Return, per step that cannot or must not be done to the target, a sentence that says which and why.
 
-    Raises InputError for a fault that makes no sense.
+    `unexpressed` are operations for which the target's adapter has no words. Raises InputError for a fault that makes
+    no sense.
     """
     problems = [
         f"it has {kind}={count}, and how many the target has cannot be changed"
@@ -41,6 +42,8 @@ def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0) -> list[s
             why = "; ".join(hindrances(step.action.fault, target, time_scale))
             if why:
                 problems.append(f"step {number} ({step.action.fault}): {why}")
+        elif isinstance(step.action, Do) and step.action.operation in unexpressed:
+            problems.append(f"step {number} ({step.action.operation}): the target's adapter does not express that")
     return problems
 
 

@@ -88,9 +88,14 @@ class LiveRun(Run):
         }
         for number in range(plan.setting.users):
             self.add_user(number)
-        self.history.record(
-            Kind.MARK, "", "start", {"users": plan.setting.users, "latency_s": plan.setting.longest_latency_s}
-        )
+        start: dict[str, Value] = {
+            "users": plan.setting.users,
+            "latency_s": plan.setting.longest_latency_s,
+            # What promises must know, or they would take silence for news.
+            "unlogged": [each.name for each in self.hosts if not {each.name, each.behind} & self._logs.keys()],
+            "untold": [*sorted(system.untold)],
+        }
+        self.history.record(Kind.MARK, "", "start", start)
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
         """Start an async function for a host."""

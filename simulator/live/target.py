@@ -156,7 +156,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     `constants` are those of the live system, in seconds, by the names that the system's `patience` has for them; times
     of a plan are stretched by `time_scale`, or else by as much as the most stretched of them. `defects` are those that
-    a staging was started with.
+    a staging was started with. `adapter` ("module:Class") speaks for users where the platform has another protocol.
     """
 
     hosts: dict[str, HostTarget]

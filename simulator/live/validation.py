@@ -5,9 +5,16 @@ from collections.abc import Iterator
 from simulator.errors import InputError, known_names
 from simulator.live.deed import UNDONE_BY
 from simulator.live.target import ByCommand, ByPostgreSQL, ByRedis, BySignals, ByStaging, ByToxiproxy, Target
-from simulator.system import System
+from simulator.system import System, load_named
 
-__all__ = ["check_target", "problems_of"]
+__all__ = ["adapted_to", "check_target", "problems_of"]
+
+
+def adapted_to(target: Target, system: System) -> System:
+    """Return the system as users reach it on a target: by its adapter, if it names one. Raises InputError."""
+    if not target.adapter:
+        return system
+    return system.adapted(load_named("adapter", target.adapter, 'Example: adapter = "my_adapter:MyAdapter"'))
 
 
 def check_target(target: Target, system: System, *, confirmed: bool) -> None:

@@ -78,6 +78,8 @@ def judged(broken: Broken, result: LiveResult) -> RunVerdict:
         finding, said = Finding.REPRODUCED if same else Finding.ELSEWHERE, verdict.violation.evidence
     elif verdict.outcome is Outcome.UNKNOWN:
         finding, said = Finding.UNKNOWN, verdict.missing
+    elif broken.site in verdict.unjudged:
+        finding, said = Finding.UNKNOWN, verdict.unjudged[broken.site]
     else:
         finding, said = Finding.DIVERGED if result.strays else Finding.HELD, ""
     return RunVerdict(finding, said, result.strays, result.simulated_s)

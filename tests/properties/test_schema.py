@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from models.analytics import Event as AnalyticsRow
-from models.client import DEFINITE
+from models.device import DEFINITE
 from models.events import EVENTS
 from models.llm import LLM, ChatMessage
 from models.protocol import (

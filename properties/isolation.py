@@ -122,7 +122,7 @@ def check_isolation(history: Reading) -> Violation | Unknown | None:
     """Look for marks wherever data of another user or conversation are, and for records under another's name."""
     marks = _Marks.of(history)
     violation = next(_misnamed(history, marks), None) or next(_misplaced(history, marks), None)
-    if violation is None and not marks.conversations:
+    if violation is None and not (marks.all if history.is_part else marks.conversations):
         return Unknown("nobody asked anything")
     return violation
 
@@ -226,4 +226,5 @@ ISOLATION = Property(
     Expectation.ALWAYS,
     check_isolation,
     "what is a user's is seen only by them and in its conversation: in frames, prompts, results, cache, rows and logs",
+    in_parts=True,
 )

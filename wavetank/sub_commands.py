@@ -14,6 +14,8 @@ from wavetank.command import complain
 from wavetank.defects import defects
 from wavetank.explain import explain
 from wavetank.heal import heal
+from wavetank.import_log import import_log
+from wavetank.observe import observe
 from wavetank.profiles import profiles
 from wavetank.regress import regress
 from wavetank.replay import replay
@@ -45,6 +47,8 @@ Examples:
   wavetank shrink isolation-3f9a2c01          smaller still, if time ran out
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
   wavetank regress                            those in regressions/: which are fixed?
+  wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
+  wavetank import seen.jsonl                  what users did there, in simulation
 """
 
 
@@ -68,6 +72,8 @@ for sub_command in (
     staging,
     target,
     heal,
+    observe,
+    import_log,
 ):
     command.add_command(sub_command)
 

@@ -28,6 +28,8 @@ COMMANDS = [
     ("staging",),
     ("target",),
     ("heal",),
+    ("observe",),
+    ("import",),
 ]
 
 

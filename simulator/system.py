@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import itertools
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -143,6 +144,14 @@ class System:
     def count_of(self, kind: str) -> int:
         """Return how many hosts of a declared kind there are in this run."""
         return self._counts.get(kind, self.replicas[kind][0])
+
+    def host_names(self) -> list[str]:
+        """Return the names of all hosts that a run may have, however many there are of each kind."""
+        names: dict[str, None] = {}
+        for counts in itertools.product(*self.replicas.values()):
+            resized = self.with_replicas(dict(zip(self.replicas, counts, strict=True)))
+            names.update(dict.fromkeys(host.name for host in resized.for_run().hosts()))
+        return list(names)
 
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""

@@ -1,8 +1,7 @@
 """`wavetank import`: what was recorded or logged, made a plan, simulated and told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import click
 import msgspec
@@ -29,8 +28,6 @@ from wavetank.saving import Saved, save, trace_of
 
 __all__ = ["import_log"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 EPILOG = f"""
 \b
@@ -84,11 +81,14 @@ def import_log(
         with Recording(sources) as recording:
             name = system_name or recording.system or DEFAULT_SYSTEM
             system = load_system(name).with_defects(defects)
-            plan = _of_file(what, plan_of, system, recording)
-    _of_file(what, _check, system, plan)
-    if plan_file is not None:
-        write_whole(plan_file, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n", "the plan")
-    result = _of_file(what, simulate, system, plan, system.all_properties())
+            plan = plan_of(system, recording)
+    try:
+        _check(system, plan)
+        if plan_file is not None:
+            write_whole(plan_file, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n", "the plan")
+        result = simulate(system, plan, system.all_properties())
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
     story = tell(system, plan)
     planted = f" with {', '.join(defects)}" if defects else ""
     click.echo(f"{what} on {name}{planted}: {len(plan.steps)} steps, {plan.setting}")
@@ -111,14 +111,6 @@ def import_log(
     return exit_code or (0 if written else 2)
 
 
-def _of_file(what: str, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-    """Call a function, and say of which file it is when that is wrong."""
-    try:
-        return function(*arguments, **keywords)
-    except InputError as error:
-        raise error if str(error).startswith(what) else InputError(f"{what}: {error}") from error
-
-
 def _plan_in(path: Path) -> Plan | None:
     """Return the plan that a file holds; None for a file that is no JSON object with steps. Raises InputError."""
     try:
@@ -131,7 +123,7 @@ def _plan_in(path: Path) -> Plan | None:
         if b"\n" in content.strip() and content.lstrip().startswith((b"{\n", b"{\r")):  # as -o writes it, or an editor
             raise InputError(f"{path} is no plan: {error}. Mend it, or write it anew with -o.") from error
         return None
-    if not isinstance(body, dict) or not body.keys() & {"steps", "setting", "plan"}:
+    if not isinstance(body, dict) or "event" in body or not body.keys() & {"steps", "setting", "plan"}:
         return None
     if "plan" in body:
         raise InputError(f"{path} is a trace: wavetank replay runs it. Its plan alone could be imported.")

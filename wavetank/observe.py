@@ -11,7 +11,7 @@ import click
 import msgspec
 import trio
 
-from simulator.errors import EnvironmentFailedError, InputError
+from simulator.errors import EnvironmentFailedError, InputError, known_names
 from simulator.history import Event
 from simulator.live.following import Follower
 from simulator.live.recording import Recording, SessionWriter, Source
@@ -101,7 +101,9 @@ def observe(
         raise InputError("--for, --inspect and --yes-really are about a --target; logs are read to their end.")
     with Recording([Source.of(each) for each in logs]) as recording:
         name = system_name or recording.system or DEFAULT_SYSTEM
-        with _Watch(name, load_system(name), properties, window_s, record_file) as watch:
+        system = load_system(name)
+        _check_hosts(system, logs)
+        with _Watch(name, system, properties, window_s, record_file) as watch:
             for recorded in recording:
                 watch.take(recorded.event)
             return watch.conclude(json_file)
@@ -242,6 +244,16 @@ async def _follow(watch: _Watch, system: System, target: Target, for_s: float | 
                 watch.fail(error)
     finally:
         follower.close()
+
+
+def _check_hosts(system: System, logs: Sequence[str]) -> None:
+    """Raise InputError for a log that is said to be of a host that there is not."""
+    known = system.host_names()
+    for source in map(Source.of, logs):
+        if source.host and source.host not in known:
+            raise InputError(
+                f"{source.path} is said to be of host {source.host!r}. {known_names(known, 'the hosts of the system')}"
+            )
 
 
 def _judged(system: System, names: Sequence[str]) -> list[Property]:

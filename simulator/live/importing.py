@@ -35,8 +35,8 @@ def plan_of(system: System, recording: Iterable[Recorded]) -> Plan:
     timed = [(each.event.at_s, action) for each, action in _actions(system, lines, users)]
     if not timed:
         raise InputError(
-            "nothing in it tells of what a user did. Record a session, or let System.operation_behind say which "
-            "entries of a log do."
+            "nothing that was recorded tells of what a user did. Record a session, or let System.operation_behind say "
+            "which entries of a log do."
         )
     ends_s = [*(at_s for at_s, _ in timed[1:]), recorded[len(lines) if len(lines) < len(recorded) else -1].event.at_s]
     steps = (
@@ -124,14 +124,13 @@ def _fault(system: System, event: Event, users: _Users) -> Fault:
 def _replicas(system: System, recorded: Sequence[Recorded]) -> dict[str, int]:
     """Return how many hosts of each kind there are, where it is not the usual number, so that all that speak exist."""
     speaking = {each.event.host: each.where for each in reversed(recorded) if _is_host(each.event)}
-    known: dict[str, None] = {}
     for counts in itertools.product(*system.replicas.values()):
         resized = dict(zip(system.replicas, counts, strict=True))
         names = [host.name for host in system.with_replicas(resized).for_run().hosts()]
         if all(host in names for host in speaking):
             usual = {kind: possible[0] for kind, possible in system.replicas.items()}
             return {kind: count for kind, count in resized.items() if count != usual[kind]}
-        known.update(dict.fromkeys(names))
+    known = system.host_names()
     host = next((host for host in speaking if host not in known), next(iter(speaking)))
     raise InputError(f"{speaking[host]} is of host {host!r}. {known_names(known, 'the hosts of the system')}")
 

@@ -128,6 +128,7 @@ def test_too_many_events_are_dropped_before_the_window_is_over(tmp_path: Path, m
         ((), "either --target FILE or --log [HOST=]FILE"),
         (("--log", "shop=good.jsonl", "--target", "target.toml"), "either --target FILE or --log [HOST=]FILE"),
         (("--log", "shop=good.jsonl", "--for", "1m"), "are about a --target"),
+        (("--log", "shoe=good.jsonl"), "good.jsonl is said to be of host 'shoe'. Known: shop."),
         (("--log", "good.jsonl"), "good.jsonl:1 does not say of which host it is. Write HOST=good.jsonl"),
         (("--log", "shop=timeless.jsonl"), "timeless.jsonl:2 does not say when"),
         (("--log", "none.jsonl"), "the log cannot be read: [Errno 2] No such file or directory: 'none.jsonl'"),
@@ -354,6 +355,31 @@ def test_the_stores_are_looked_into_at_the_end_if_that_is_wanted(tmp_path: Path,
         assert called(tmp_path, *arguments, "--inspect")[0] == code
         server.shutdown()
     assert verdicts(tmp_path)["left-over"] == ("violated" if code else "holds")
+
+
+def test_a_log_command_that_ends_is_told(tmp_path: Path) -> None:
+    """Silence would look like health. What it said before counts."""
+    target(tmp_path)
+    logging = json.dumps(["printf", "%s", sold("hat", 0.0)])
+    (tmp_path / "target.toml").write_text(f"[hosts.shop]\nlog_command = {logging}\n[limits]\nobserve_only = true\n")
+    code, out, err = called(tmp_path, "observe", "--target", "target.toml", *OF_SHOP, "--for", "1s")
+    assert code == 0
+    assert err == "wavetank: the log_command of shop has ended: nothing is seen of its log any more\n"
+    assert "1 events" in out
+
+
+def test_secrets_of_the_target_are_not_recorded(tmp_path: Path) -> None:
+    """A recording is sent to others."""
+    target(tmp_path)
+    (tmp_path / "password").write_text("correct horse")
+    with (tmp_path / "target.toml").open("a") as file:
+        file.write('[credentials]\nshop = { file = "password" }\n')
+    with observing(tmp_path, "--record", "seen.jsonl") as running:
+        append(tmp_path, sold("hat", 0.0, word="correct horse"))
+        wait_lines(tmp_path / "seen.jsonl", 2)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=WAIT_S)
+    assert json.loads((tmp_path / "seen.jsonl").read_text().splitlines()[1])["data"]["word"] == "<secret>"
 
 
 def test_stores_that_are_not_there_do_not_hide_what_was_seen(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ class Shop(System):
         async def answer(stream: trio.SocketStream) -> None:
             async for line in stream:
                 user, _, item = line.decode().partition(" ")
-                structlog.get_logger().info("sold", user=user, item=item)
-                await stream.send_all(b"sold")
+                if item:
+                    structlog.get_logger().info("sold", user=user, item=item)
+                await stream.send_all(b"sold" if item else b"enough")
 
         await trio.serve_tcp(answer, PORT)
 

@@ -40,7 +40,20 @@ from properties.exchange import user_of
 from properties.observed import are_logged, are_told
 from properties.places import GATEWAYS
 from properties.storm import ends_life
-from simulator import Event, Failed, History, Host, Observer, Pending, Property, System, Trouble, User, operation
+from simulator import (
+    Event,
+    Failed,
+    History,
+    Host,
+    Invocation,
+    Observer,
+    Pending,
+    Property,
+    System,
+    Trouble,
+    User,
+    operation,
+)
 from simulator.errors import AdapterFailedError, InputError
 from simulator.redaction import conceal
 from simulator.services.clickhouse import SimulatedClickHouse
@@ -169,10 +182,14 @@ class ChatSystem(System):
         copied.untold = frozenset(_type_of(kind) for kind in get_args(ServerFrame)) - told
         return copied
 
+    logged_in: dict[tuple[str, object], tuple[str, str]]
+    """User and session of each connection that a log told of, by gateway and number."""
+
     def for_run(self) -> Self:
         """Return the copy that one run works on, in which nobody has a session yet."""
         copied = super().for_run()
         copied.sessions = {}
+        copied.logged_in = {}
         return copied
 
     def hosts(self) -> Iterator[Host]:
@@ -349,6 +366,31 @@ class ChatSystem(System):
             await inspect_redis(observe, "redis", REDIS_PORT)
         if observer.reaches("clickhouse"):
             await inspect_clickhouse(observe, f"http://clickhouse:{CLICKHOUSE_PORT}/")
+
+    def operation_behind(self, logged: Event) -> Invocation | None:
+        """Say what a user did by what the gateways log. What they asked is not told: it is the first of the questions.
+
+        A connection beside another, and the end of one of several, are no operations of their own.
+        """
+        place = logged.host, logged.data.get("connection")
+        match logged.name:
+            case "connection_opened":
+                user = str(logged.data.get("user"))
+                is_first = all(user != each for each, _ in self.logged_in.values())
+                self.logged_in[place] = user, str(logged.data.get("session"))
+                return Invocation(user, "connect") if is_first else None
+            case "connection_closed" if place in self.logged_in:
+                user, _ = self.logged_in.pop(place)
+                is_last = all(user != each for each, _ in self.logged_in.values())
+                return Invocation(user, "leave", {"clean": True}) if is_last else None
+            case "message_accepted":
+                asked: dict[str, Any] = {"question": QUESTIONS[0], "thread": THREADS[0]}
+                return Invocation(str(logged.data.get("user")), "ask", asked)
+            case "session_ended":
+                ended = [user for user, session in self.logged_in.values() if session == logged.data.get("session")]
+                return Invocation(ended[0], "log_out") if ended else None
+            case _:
+                return None
 
     async def _connect(self, user: User) -> None:
         user.memory["wants_connection"] = True

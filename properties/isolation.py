@@ -134,7 +134,7 @@ def check_isolation(history: Reading) -> Violation | Unknown | None:
     marks = _Marks.of(history)
     violation = next(_misnamed(history, marks), None) or next(_misplaced(history, marks), None)
     leave_unjudged(history, NEEDED)
-    if violation is None and not marks.conversations:
+    if violation is None and not (marks.all if history.is_part else marks.conversations):
         return Unknown("nobody asked anything")
     return violation
 
@@ -238,4 +238,5 @@ ISOLATION = Property(
     Expectation.ALWAYS,
     check_isolation,
     "what is a user's is seen only by them and in its conversation: in frames, prompts, results, cache, rows and logs",
+    in_parts=True,
 )

@@ -16,7 +16,7 @@ from simulator.errors import (
 from simulator.fault import Trouble
 from simulator.history import Event, History, Kind, Operation, Reading
 from simulator.host import Host
-from simulator.operation import Failed, operation
+from simulator.operation import Failed, Invocation, operation
 from simulator.pending import Pending
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
 from simulator.system import System
@@ -35,6 +35,7 @@ __all__ = [
     "History",
     "Host",
     "InputError",
+    "Invocation",
     "Kind",
     "Observer",
     "Operation",

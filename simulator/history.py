@@ -102,6 +102,7 @@ class History:
         self._invoked: list[Event] = []
         self._completed: dict[int | None, Event] = {}  # by operation
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
+        self.is_part = False  # whether the beginning, users or faults may be missing
         self._now = now
         self._unseen = unseen
         self._chain = hashlib.blake2b(digest_size=16)
@@ -202,6 +203,14 @@ class Reading:
     def events(self) -> list[Event]:
         """Every event, in order. Counted as examined only by the narrower questions below."""
         return self._history.events
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is only what hosts told from some moment on: how it began, users and faults were not seen.
+
+        Only promises that are declared `in_parts` are judged then.
+        """
+        return self._history.is_part
 
     def operations(self, *names: str) -> list[Operation]:
         """All operations (of these names) in the order of their invocation. Raises InputError for an unknown name."""

@@ -15,7 +15,7 @@ from simulator.user import User
 if TYPE_CHECKING:  # Hypothesis is imported where plans are generated, nowhere else.
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Failed", "OperationType", "operation", "operations_of"]
+__all__ = ["Failed", "Invocation", "OperationType", "operation", "operations_of"]
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 _MARK = "__wavetank_operation__"
@@ -26,6 +26,15 @@ class Failed(Exception):
 
     An `OSError`, a broken connection or a timeout means instead that nobody knows, and is recorded so.
     """
+
+
+@attrs.frozen
+class Invocation:
+    """What a user did, as far as it is known: the operation, by its name, and its arguments."""
+
+    user: str
+    operation: str
+    arguments: Mapping[str, Value] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)

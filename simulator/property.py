@@ -3,7 +3,7 @@
 import enum
 import traceback
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, overload
 
 import attrs
 
@@ -59,6 +59,8 @@ class Unknown:
     missing: str
 
 
+NOT_IN_PARTS = "it is a promise about whole runs (not declared in_parts)"
+
 Finding: TypeAlias = "Violation | Unknown | str | bool | None"
 Check: TypeAlias = Callable[[Reading], Finding]
 
@@ -80,15 +82,21 @@ class Property:
 
     The check of an *always* or *eventually* returns None when the promise was kept, else a `Violation`, or a
     sentence of evidence, or `Unknown`. The check of a *sometimes* returns whether the state was reached.
+
+    `in_parts` declares that the check is right also for a history that is only a part (`Reading.is_part`), as `wavetank
+    observe` sees it: that it takes for granted neither that something was seen before, nor that users or faults are.
     """
 
     name: str
     expectation: Expectation
     check: Check
     summary: str = ""
+    in_parts: bool = False
 
     def judge(self, history: History) -> Verdict:
         """Judge one history. A promise for which nothing was examined is unknown, never kept."""
+        if history.is_part and not self.in_parts:
+            return Verdict(Outcome.UNKNOWN, {}, missing=NOT_IN_PARTS)
         reading = Reading(history)
         finding = self._finding(reading)
         examined = dict(sorted(reading.examined.items()))
@@ -123,32 +131,55 @@ class Property:
 
 
 _MARK = "__wavetank_expectation__"
+_Method = TypeVar("_Method", bound=Callable[..., Finding])
 
 
-def always(check: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Make a method of a `System` an *always* property, named for the method."""
-    return _marked(check, Expectation.ALWAYS)
+@overload
+def always(check: _Method, /) -> _Method: ...
 
 
-def eventually(check: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Make a method of a `System` an *eventually* property, named for the method."""
-    return _marked(check, Expectation.EVENTUALLY)
+@overload
+def always(*, in_parts: bool = False) -> Callable[[_Method], _Method]: ...
 
 
-def sometimes(check: Callable[..., Finding]) -> Callable[..., Finding]:
+def always(check: _Method | None = None, /, *, in_parts: bool = False) -> _Method | Callable[[_Method], _Method]:
+    """Make a method of a `System` an *always* property, named for the method. `in_parts` is as `Property` has it."""
+    marked = _marking(Expectation.ALWAYS, in_parts=in_parts)
+    return marked if check is None else marked(check)
+
+
+@overload
+def eventually(check: _Method, /) -> _Method: ...
+
+
+@overload
+def eventually(*, in_parts: bool = False) -> Callable[[_Method], _Method]: ...
+
+
+def eventually(check: _Method | None = None, /, *, in_parts: bool = False) -> _Method | Callable[[_Method], _Method]:
+    """Make a method of a `System` an *eventually* property, named for the method, as `always` does."""
+    marked = _marking(Expectation.EVENTUALLY, in_parts=in_parts)
+    return marked if check is None else marked(check)
+
+
+def sometimes(check: _Method) -> _Method:
     """Make a method of a `System` a *sometimes* property, named for the method."""
-    return _marked(check, Expectation.SOMETIMES)
+    return _marking(Expectation.SOMETIMES, in_parts=False)(check)
 
 
-def _marked(check: Callable[..., Finding], expectation: Expectation) -> Callable[..., Finding]:
-    setattr(check, _MARK, expectation)
-    return check
+def _marking(expectation: Expectation, *, in_parts: bool) -> Callable[[_Method], _Method]:
+    def mark(check: _Method) -> _Method:
+        setattr(check, _MARK, (expectation, in_parts))
+        return check
+
+    return mark
 
 
 def from_method(name: str, method: Callable[..., Finding]) -> Property | None:
     """Return the property that a bound method was decorated as, or None."""
-    expectation = getattr(method, _MARK, None)
-    if expectation is None:
+    marked = getattr(method, _MARK, None)
+    if marked is None:
         return None
+    expectation, in_parts = marked
     summary = (method.__doc__ or "").strip().partition("\n")[0]
-    return Property(name.replace("_", "-"), expectation, method, summary)
+    return Property(name.replace("_", "-"), expectation, method, summary, in_parts)

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import itertools
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ import networkx as nx
 
 from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of
-from simulator.history import History
+from simulator.history import Event, History
 from simulator.host import Host, check_hosts, topology_of
-from simulator.operation import OperationType, operations_of
+from simulator.operation import Invocation, OperationType, operations_of
 from simulator.pending import Pending
 from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
@@ -95,6 +96,14 @@ class System:
         those that listen or are not connected yet).
         """
 
+    def operation_behind(self, logged: Event) -> Invocation | None:
+        """Say which operation made a host log this, if one did: `wavetank import` makes plans of logs by it.
+
+        It is asked for every entry in order, on a copy of the system that may remember what came before. What a log
+        does not tell, such as a question's words, is yours to make up.
+        """
+        return None
+
     # What follows is read by wavetank.
 
     def patience_s(self) -> float:
@@ -151,6 +160,14 @@ class System:
     def count_of(self, kind: str) -> int:
         """Return how many hosts of a declared kind there are in this run."""
         return self._counts.get(kind, self.replicas[kind][0])
+
+    def host_names(self) -> list[str]:
+        """Return the names of all hosts that a run may have, however many there are of each kind."""
+        names: dict[str, None] = {}
+        for counts in itertools.product(*self.replicas.values()):
+            resized = self.with_replicas(dict(zip(self.replicas, counts, strict=True)))
+            names.update(dict.fromkeys(host.name for host in resized.for_run().hosts()))
+        return list(names)
 
     def operations(self) -> dict[str, OperationType]:
         """Return the declared operations by name, in alphabetical order."""
@@ -326,6 +343,12 @@ def _finishes(history: Any) -> Violation | Unknown | None:
 
 
 PROMISES_OF_EVERY_SYSTEM = (
-    Property("uncaught", Expectation.ALWAYS, _uncaught, "no host and no operation raises what nobody handles"),
+    Property(
+        "uncaught",
+        Expectation.ALWAYS,
+        _uncaught,
+        "no host and no operation raises what nobody handles",
+        in_parts=True,
+    ),
     Property("finishes", Expectation.EVENTUALLY, _finishes, "after heal, everything pending finishes in its time"),
 )

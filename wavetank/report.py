@@ -1,6 +1,6 @@
 """What a campaign found, for people on standard output, and for machines as JSON and JUnit XML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from wavetank.junit import Case, as_junit
 from wavetank.profile import DEFAULT_PROFILE
 from wavetank.saving import Saved
 
-__all__ = ["as_json", "as_xml", "failure_lines", "print_header", "result_lines"]
+__all__ = ["as_json", "as_xml", "examined_words", "failure_lines", "print_header", "result_lines"]
 
 EXAMINED_MAX = 5
 """How many kinds of what a promise examined are told to a person; the JSON has all."""
@@ -87,10 +87,14 @@ def _detail(campaign: Campaign, each: Property) -> str:
     runs = max(1, campaign.statistics.runs)
     if each.expectation is Expectation.SOMETIMES:
         return f"in {tally.held} of {campaign.statistics.runs} runs ({100 * tally.held / runs:.0f} %)"
-    most = sorted(tally.examined.items(), key=lambda item: (-item[1], item[0]))
-    examined = ", ".join(f"{count:,} {name}" for name, count in most[:EXAMINED_MAX]) or "nothing"
-    more = f" and {len(most) - EXAMINED_MAX} more kinds" if len(most) > EXAMINED_MAX else ""
-    return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined}{more}"
+    return f"held in {tally.held} of {campaign.statistics.runs} runs, examined {examined_words(tally.examined)}"
+
+
+def examined_words(examined: Mapping[str, int]) -> str:
+    """Word what a promise examined, the kinds of which there is most."""
+    most = sorted(examined.items(), key=lambda item: (-item[1], item[0]))
+    words = ", ".join(f"{count:,} {name}" for name, count in most[:EXAMINED_MAX]) or "nothing"
+    return words + (f" and {len(most) - EXAMINED_MAX} more kinds" if len(most) > EXAMINED_MAX else "")
 
 
 def _doubt_lines(campaign: Campaign) -> Iterator[str]:

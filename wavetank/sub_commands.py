@@ -30,6 +30,8 @@ PLACES = {
     "target": "target:target",
     "heal": "heal:heal",
     "fidelity": "fidelity:fidelity",
+    "observe": "observe:observe",
+    "import": "import_log:import_log",
 }
 """In which module of this package each command is, and under what name."""
 
@@ -53,6 +55,8 @@ Examples:
   wavetank shrink isolation-3f9a2c01          smaller still, if time ran out
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
   wavetank regress                            those in regressions/: which are fixed?
+  wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
+  wavetank import seen.jsonl                  what users did there, in simulation
 """
 
 

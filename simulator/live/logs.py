@@ -17,7 +17,7 @@ from simulator.errors import EnvironmentFailedError
 from simulator.live.target import HostTarget
 from simulator.redaction import redacted
 
-__all__ = ["HostLog", "LogEntry", "LogStream", "opened_log"]
+__all__ = ["HostLog", "LogEntry", "LogStream", "entry_of", "opened_log"]
 
 _NOISE = ("timestamp", "level", "logger")
 
@@ -50,17 +50,13 @@ class HostLog:
     def read(self) -> list[LogEntry]:
         """Return each entry that was written since the last call."""
         *lines, self._rest = (self._rest + self._chunk()).split(b"\n")
-        entries = []
-        for line in lines:
-            try:
-                fields = msgspec.json.decode(redacted(line.decode(errors="replace")), type=dict[str, Any])
-            except msgspec.DecodeError:
-                continue  # a traceback, or another program's words
-            name = fields.pop("event", None)
-            if isinstance(name, str):
-                kept = {key: value for key, value in fields.items() if key not in _NOISE}
-                entries.append(LogEntry(name, kept, _logged_at_s(fields.get("timestamp"))))
-        return entries
+        now_s = time.time()
+        return [each for each in (entry_of(line, unsaid_s=now_s) for line in lines) if each is not None]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can come."""
+        return False
 
     def close(self) -> None:
         """Close the file."""
@@ -89,6 +85,11 @@ class LogStream(HostLog):
         os.set_blocking(self._file.fileno(), False)
         self._rest = b""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command has ended."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the command, and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
@@ -109,9 +110,21 @@ def opened_log(host: HostTarget) -> HostLog:
     return HostLog(host.log)
 
 
-def _logged_at_s(timestamp: object) -> float:
-    """Return an ISO 8601 time as seconds since the epoch; the present for an entry that does not say."""
+def entry_of(line: bytes, *, unsaid_s: float) -> LogEntry | None:
+    """Return what a line says, without the secrets that are known; None for what is no JSON object with an `event`.
+
+    `unsaid_s` stands for the time of an entry that has no `timestamp` in the format of ISO 8601.
+    """
     try:
-        return datetime.fromisoformat(str(timestamp)).timestamp()
+        fields = msgspec.json.decode(redacted(line.decode(errors="replace")), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return None  # a traceback, or another program's words
+    name = fields.pop("event", None)
+    if not isinstance(name, str):
+        return None
+    kept = {key: value for key, value in fields.items() if key not in _NOISE}
+    try:
+        logged_at_s = datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
     except ValueError:
-        return time.time()
+        logged_at_s = unsaid_s
+    return LogEntry(name, kept, logged_at_s)

@@ -30,6 +30,8 @@ COMMANDS = [
     ("target",),
     ("heal",),
     ("fidelity",),
+    ("observe",),
+    ("import",),
 ]
 
 

@@ -126,3 +126,24 @@ def test_decorated_methods_become_properties() -> None:
         ("seen", Expectation.SOMETIMES, ""),
         None,
     ]
+
+
+def test_of_a_part_only_what_is_declared_for_parts_is_judged() -> None:
+    """What takes for granted that something came before would find it missing."""
+
+    class Owner:
+        @always
+        def of_whole(self, _history: Reading) -> str:
+            return "bad"
+
+        @eventually(in_parts=True)
+        def of_part(self, _history: Reading) -> str:
+            return "bad"
+
+    seen = history()
+    for is_part, outcome in ((False, Outcome.VIOLATED), (True, Outcome.UNKNOWN)):
+        seen.is_part = is_part
+        whole, part = (from_method(name, getattr(Owner(), name)) for name in ("of_whole", "of_part"))
+        assert whole is not None
+        assert part is not None
+        assert (whole.judge(seen).outcome, part.judge(seen).outcome) == (outcome, Outcome.VIOLATED)

@@ -139,8 +139,6 @@ def _check(system: System, plan: Plan) -> None:
     setting, most = plan.setting, system.users[1]
     if not 0 <= setting.users <= most:
         raise InputError(f"the plan has users={setting.users}, and the system has {most} at most.")
-    if min(setting.latency_s, *setting.latencies.values(), *(each.after_s for each in plan.steps), 0.0) < 0:
-        raise InputError("a time of the plan is negative. Give seconds, 0 or more.")
     for number, step in enumerate(plan.steps, 1):
         if isinstance(step.action, Do) and not 0 <= step.action.user < setting.users:
             raise InputError(

@@ -230,7 +230,7 @@ def test_what_the_system_does_not_have_is_named_with_its_line(
         ('{"steps": [], "seting": {}}', "file is no plan: Object contains unknown field `seting`"),
         ('{\n"setting": {},\n"steps": [,]}', "file is no plan: JSON is malformed"),
         ('{"setting": {"users": 9}, "steps": []}', "file: the plan has users=9, and the system has 2 at most"),
-        ('{"setting": {"latency_s": -1}, "steps": []}', "file: a time of the plan is negative"),
+        ('{"setting": {"latency_s": -1}, "steps": []}', "file is no plan: Expected `float` >= 0.0"),
         (
             '{"setting": {}, "steps": [{"action": {"action": "do", "operation": "buy", "user": 1, "arguments": '
             '{"item": "hat"}}}]}',

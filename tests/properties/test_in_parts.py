@@ -17,9 +17,9 @@ TRACES = Path(__file__).parents[1] / "traces"
 JUDGED = [each for each in PROMISES if each.expectation is not Expectation.SOMETIMES]
 
 
-def told_by_hosts(name: str) -> list[Event]:
-    """What the platform as it should be logs, and its stores hold, when users and faults do what is in a trace."""
-    events = simulate(system, load_trace(TRACES / f"{name}.json").plan, ()).history.events
+def told_by_hosts(name: str, *defects: str) -> list[Event]:
+    """What the platform logs, and its stores hold, when users and faults do what is in a trace."""
+    events = simulate(system.with_defects(defects), load_trace(TRACES / f"{name}.json").plan, ()).history.events
     return [
         each
         for each in events
@@ -60,6 +60,21 @@ def test_no_part_of_a_good_run_is_a_violation(name: str) -> None:
     for _ in range(20):
         begin, end = sorted((chance.randrange(len(events)), chance.randrange(len(events) + 1)))
         assert violated(part(events[begin:end])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "promise"),
+    [
+        ("answered-twice", "contract"),
+        ("failed-probe-closes", "breaker"),
+        ("half-open-stampede", "breaker"),
+        ("refusals-count-as-failures", "breaker"),
+    ],
+)
+def test_what_hosts_tell_shows_some_defects(name: str, promise: str) -> None:
+    """Without users, faults and the beginning. The same steps without the defect break nothing."""
+    assert violated(part(told_by_hosts(name, name))) == [promise]
+    assert violated(part(told_by_hosts(name))) == []
 
 
 def test_what_a_part_shows_is_a_violation() -> None:

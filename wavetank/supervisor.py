@@ -10,7 +10,8 @@ import secrets
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -343,17 +344,17 @@ def supervise(target_file: Path, defects: Sequence[str], *, toxiproxy: bool) -> 
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
     try:
         with ungrouped():
-            trio.run(_supervise, Supervisor(target_file, defects, toxiproxy=toxiproxy))
+            trio.run(_supervise, partial(Supervisor, target_file, defects, toxiproxy=toxiproxy))
     except (WavetankError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-async def _supervise(supervisor: Supervisor) -> None:
+async def _supervise(make: Callable[[], Supervisor]) -> None:
     # A signal is an order before there is anything that it could leave behind.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        await supervisor.run(signals)
+        await make().run(signals)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,7 @@ def target_in(directory: Path) -> Target:
 
 
 def staging_of(target: Target) -> ByStaging:
-    (means,) = target.means
-    assert isinstance(means, ByStaging)
+    (means,) = (means for means in target.means if isinstance(means, ByStaging))
     return means
 
 

@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
+from simulator.live.target import ByToxiproxy, Target
 from simulator.plan import Plan, Step
 from simulator.trace import Trace, save_trace
 from tests.command.stage import refused
@@ -25,6 +27,7 @@ from tests.live.stage import (
     hosts_up,
     pid_of,
     plan,
+    played,
     replay,
     staged,
     staging_of,
@@ -149,6 +152,49 @@ def test_a_killed_replay_is_undone_by_the_staging(healthy: Path) -> None:
     process.kill()
     process.communicate()
     wait_until(lambda: all(hosts_up(target_in(healthy)).values()))
+
+
+# By the API of Toxiproxy
+
+
+@pytest.fixture(scope="module")
+def toxic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory in which a platform is staged whose links are struck by the API of Toxiproxy."""
+    yield from staged(tmp_path_factory.mktemp("toxic"), "--toxiproxy")
+
+
+def toxics_of(target: Target) -> dict[str, list[str]]:
+    """The names of the toxics of each proxy that has any."""
+    (url,) = (means.url for means in target.means if isinstance(means, ByToxiproxy))
+    proxies = httpx.get(f"{url}/proxies", trust_env=False, timeout=PATIENCE_S).json()
+    named = {name: [each["name"] for each in proxy["toxics"]] for name, proxy in proxies.items()}
+    return {name: toxics for name, toxics in named.items() if toxics}
+
+
+def test_what_is_struck_by_toxiproxy_is_healed_by_it(toxic: Path) -> None:
+    """Partitions, slow links and silence are what they are by other means: the platform keeps its promises."""
+    faults = [Fault(kind, ("agents", "redis"), 0.5) for kind in ("partition", "slow", "silence", "reset")]
+    result = played(toxic, struck(*faults))
+    assert [each.name for each in result.history.faults() if each.data["phase"] == "begin"] == [
+        each.kind for each in faults
+    ]
+    assert toxics_of(target_in(toxic)) == {}
+
+
+def test_what_a_killed_replay_left_at_a_toxiproxy_is_healed(toxic: Path) -> None:
+    """The toxics are gone, proxies pass and processes run."""
+    process = in_trouble(toxic, long_trouble())
+    target = target_in(toxic)
+    assert any("hold" in name or "delay" in name for names in toxics_of(target).values() for name in names)
+    process.kill()
+    process.communicate()
+    healed = wavetank("heal", cwd=toxic)
+    assert healed.returncode == 0, healed.stderr
+    assert "undone: release agents->redis" in healed.stdout.splitlines()
+    assert toxics_of(target) == {}
+    wait_until(lambda: all(hosts_up(target).values()))
+    assert wavetank("heal", cwd=toxic).stdout.startswith("nothing was left to undo")
+    assert replay(toxic, trace_of(two_same_questions())) == 0
 
 
 # Bad input

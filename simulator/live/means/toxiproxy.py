@@ -124,6 +124,7 @@ class Toxiproxy(Means):
 
     def probe(self) -> str:
         """Ask for its version and its proxies."""
+        self._http()
         return f"a Toxiproxy {self._check_version()} with {len(self._links)} of our links"
 
     def close(self) -> None:
@@ -135,8 +136,12 @@ class Toxiproxy(Means):
     def _http(self) -> httpx.Client:
         if self._opened is None:
             self._opened = httpx.Client(base_url=self._base_url, timeout=ANSWER_WITHIN_S, trust_env=False)
-            self._check_version()
-            self._check_proxies(self._links)
+            try:
+                self._check_version()
+                self._check_proxies(self._links)
+            except BaseException:
+                self.close()
+                raise
         return self._opened
 
     def _slow(self, way: _Way) -> None:

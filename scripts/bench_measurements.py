@@ -2,7 +2,11 @@
 
 import os
 import random
+import socket
+import statistics
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +21,7 @@ from scripts import bench_programs as programs
 from scripts.bench_lines import Effort, Line, line, seconds
 from simulator.campaign import Budget, Campaign
 from simulator.errors import EnvironmentFailedError, SystemFailedError
+from simulator.live.redis import RedisServer
 from simulator.plan import Do, Setting, Step, Wait
 from simulator.simulated_run import SimulatedRun
 from simulator.world import World
@@ -25,6 +30,7 @@ __all__ = ["MEASUREMENTS", "SIMLOOP_VARIABLE"]
 
 SIMLOOP_VARIABLE: Final = "WAVETANK_BENCH_SIMLOOP"
 PORT = 7
+REDIS_COMMANDS = (b"SET key value\r\n", b"GET key\r\n")
 STORM = 1  # any weather but 0
 
 
@@ -271,6 +277,36 @@ def message(effort: Effort) -> Iterator[Line]:
     yield line("message-growth", "ms", taken["calm"], taken["few"], aim=1.1, note=f"{note}; {growth}")
 
 
+def proxy(effort: Effort) -> Iterator[Line]:
+    """A Redis command through a live fault proxy that knows its messages; reference: straight to the server."""
+    count = effort.count(2000)
+    with RedisServer() as server:
+        command = [sys.executable, "-m", "scripts.bench_proxy", str(server.port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            ports = {"proxied": port, "straight": server.port}
+            samplers = {name: partial(_command_us, each, count) for name, each in ports.items()}
+            taken = effort.in_turns("proxy", samplers)
+            process.communicate()
+    added = [proxied - straight for proxied, straight in zip(taken["proxied"], taken["straight"], strict=True)]
+    yield line("proxy", "us", taken["proxied"], taken["straight"], note="a SET or GET at the median")
+    yield line("proxy-added", "us", added, aim=150.0, note="aim: value at most; what the proxy adds to a SET or GET")
+
+
+def _command_us(port: int, count: int) -> float:
+    """Return how long a Redis command takes at the median, in microseconds."""
+    taken_s = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in range(count):
+            begun_s = time.perf_counter()
+            connection.sendall(REDIS_COMMANDS[number % 2])
+            connection.recv(100)
+            taken_s.append(time.perf_counter() - begun_s)
+    return 1e6 * statistics.median(taken_s)
+
+
 MEASUREMENTS: Final[dict[str, Callable[[Effort], Iterator[Line]]]] = {
-    each.__name__: each for each in (world, switches, echo, websocket, timers, check, message)
+    each.__name__: each for each in (world, switches, echo, websocket, timers, check, message, proxy)
 }

@@ -27,8 +27,9 @@ REFERENCED = {
     "message",
     "message-stormy",
     "message-growth",
+    "proxy",
 }
-UNREFERENCED = {"echo-simloop"}
+UNREFERENCED = {"echo-simloop", "proxy-added"}
 TINY = ("--scale", "0.02", "--repeat", "1")
 
 
@@ -61,6 +62,7 @@ def test_every_figure_is_one_json_line_of_one_shape() -> None:
         "switches-calm": 0.8,
         "switches-stormy": 0.45,
         "message-growth": 1.1,
+        "proxy-added": 150.0,
     }
     assert "pip install simloop" in lines["echo-simloop"]["note"]
 
@@ -99,7 +101,8 @@ def test_an_unknown_measurement_is_one_sentence_and_exit_code_2() -> None:
     ran = bench("echo", "nonsense")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
-        "bench: no measurement named 'nonsense'. Known: world, switches, echo, websocket, timers, check, message.\n"
+        "bench: no measurement named 'nonsense'. "
+        "Known: world, switches, echo, websocket, timers, check, message, proxy.\n"
     )
 
 
@@ -114,6 +117,7 @@ def test_list_names_every_measurement() -> None:
         "timers",
         "check",
         "message",
+        "proxy",
     ]
 
 

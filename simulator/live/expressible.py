@@ -31,6 +31,11 @@ def inexpressible(plan: Plan, target: Target, time_scale: float = 1.0, unexpress
         problems.append("the target may only be observed (observe_only in [limits])")
     if limits is not None and limits.users is not None and plan.setting.users > limits.users:
         problems.append(f"it has {plan.setting.users} users, and [limits] allows users={limits.users}")
+    if plan.setting.left_broken and limits is not None and limits.fault_s is not None:
+        left = " and ".join(plan.setting.left_broken)
+        problems.append(
+            f"it leaves {left} broken until all else has come to rest, and [limits] allows fault_s={limits.fault_s:g}"
+        )
     for number, step in enumerate(plan.steps, 1):
         for deviation in step.deviations:
             if isinstance(deviation, Hold):

@@ -5,6 +5,7 @@ preceded it in simulation has happened for real (or a bound has passed), and the
 not repeated: weather, that is the order of tasks and the jitter of single messages.
 """
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
@@ -83,6 +84,8 @@ class LiveRun(Run):
         self._during: Seen = Counter()  # the effect of the step that begins
         self._effects: list[Seen] = []
         self._scale = target.scale_of(system.patience)
+        limit_s = target.limits.fault_s if target.limits is not None else None
+        self._fault_s_max = math.inf if limit_s is None else limit_s
         self._logs = {
             name: opened_log(host) for name, host in target.hosts.items() if host.log is not None or host.log_command
         }
@@ -112,8 +115,10 @@ class LiveRun(Run):
         self._effects.append(effect)
 
         async def later() -> None:
-            await trio.sleep(delay_s * self._scale)
-            await self._wait_effects([effect])
+            lasts_s = delay_s * self._scale
+            await trio.sleep(lasts_s)
+            with trio.move_on_after(self._fault_s_max - lasts_s):
+                await self._wait_effects([effect])
             self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()
 

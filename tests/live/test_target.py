@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models.system import system as chat
@@ -268,6 +269,10 @@ def test_limits_are_kept_before_anything_is_touched() -> None:
     assert inexpressible(crash, target, time_scale=2.0)[1] == (
         "step 2 (redis crashes and is back after 1 s): it takes 2 s, and [limits] allows fault_s=1.5"
     )
+    left = msgspec.structs.replace(crash, setting=Setting(users=0, left_broken=("redis",)))
+    assert inexpressible(left, target) == [
+        "it leaves redis broken until all else has come to rest, and [limits] allows fault_s=1.5"
+    ]
     assert "may only be observed" in inexpressible(crash, Target({}, limits=Limits(observe_only=True)))[0]
 
 

@@ -41,7 +41,7 @@ Exit codes, the same for every command:
   0    all properties hold, or what was asked for is done
   1    a property is violated (also if interrupted after that), or a "sometimes" was never reached
   2    could not run, or a property could not be judged in any run
-  3    divergence: two runs of one plan differ; it says where, and the likely cause
+  3    divergence: two runs of one plan differ, or live ones from the simulation; it says where
   130  interrupted
 
 \b
@@ -55,6 +55,7 @@ Examples:
   wavetank shrink isolation-3f9a2c01          smaller still, if time ran out
   wavetank explain isolation-3f9a2c01         which of its steps makes it likely
   wavetank regress                            those in regressions/: which are fixed?
+  wavetank target doctor                      is the deployment there, and what can be done to it?
   wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
   wavetank import seen.jsonl                  what users did there, in simulation
 """

@@ -59,8 +59,13 @@ class LiveNames(trio.abc.HostnameResolver):
         self.user_proxies = {(user, entry): self._proxy(entry) for user in users for entry in entries}
         """How each user reaches each host that is open to users."""
         self._started: dict[tuple[str, str, int], Proxy] = {}
+        self._by_address: dict[str, Proxy] = {}
         self._starting = trio.Lock()
         self._tunnels: dict[str, tuple[str, int]] = {}
+
+    def proxy_at(self, address: str) -> Proxy | None:
+        """Return the proxy that listens at a loopback address of ours."""
+        return self._by_address.get(address)
 
     async def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
@@ -96,6 +101,7 @@ class LiveNames(trio.abc.HostnameResolver):
             proxy.port = port
             proxy.upstream = await self._upstream(name)
             await self._nursery.start(proxy.run)
+            self._by_address[proxy.host] = proxy
             self._started[user, name, port] = proxy
         return proxy
 

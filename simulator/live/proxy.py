@@ -1,6 +1,5 @@
 """A TCP proxy on loopback: through it a live replay injects network faults between clients and a service."""
 
-import errno
 import math
 import random
 import socket
@@ -18,9 +17,6 @@ from simulator.live.link import BUFFER_BYTES_MAX, Link, Pipe, Route
 __all__ = ["BUFFER_BYTES_MAX", "Direction", "Proxy"]
 
 
-CONNECTED = (0, errno.EINPROGRESS)
-
-
 class Proxy:
     """A TCP proxy on a loopback address in front of one upstream, with faults that can be undone.
 
@@ -30,8 +26,8 @@ class Proxy:
     knows where the messages of one connection end (see `framing_of`); it matters to `hold_message` only.
 
     Not modelled: TCP beneath its bytes. The proxy's kernel acknowledges what is kept back or swallowed:
-    retransmission timeouts and keepalives never notice. A reset that follows a close of the same side is noticed
-    only by the next send to that side.
+    retransmission timeouts and keepalives never notice, and a connect during `cut` succeeds. A reset that
+    follows a close of the same side is noticed only by the next send to that side.
     """
 
     def __init__(
@@ -53,8 +49,6 @@ class Proxy:
         self._links: dict[Link, None] = {}  # in order of arrival
         self._listener: socket.socket | None = None
         self._is_refusing = False
-        self._is_deaf = False
-        self._fillers: dict[tuple[str, int], socket.socket] = {}  # connections of our own, by their address
         self._changed = trio.lowlevel.ParkingLot()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -63,14 +57,12 @@ class Proxy:
         try:
             if not self._is_refusing:
                 self._listener.listen()
-                self._be_deaf_or_not()
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 await self._accept(nursery)
         finally:
             self._listener.close()
             self._listener = None
-            self._forget_fillers()
 
     @property
     def connections_open(self) -> int:
@@ -91,16 +83,20 @@ class Proxy:
         return sum(pipe.kept_bytes for pipe in self._pipes(direction))
 
     def cut(self, direction: Direction = Direction.BOTH) -> None:
-        """Partition the network: bytes are kept back, and nobody can connect."""
+        """Partition the network: bytes are kept back, and new connections do not reach upstream."""
         for lane in self._along(direction):
             lane.conditions = attrs.evolve(lane.conditions, is_cut=True)
-        self._be_deaf_or_not()
 
     def mend(self) -> None:
-        """Undo `cut`: what was kept back goes on, and who tries to connect succeeds, when TCP tries again."""
+        """Undo `cut`: what was kept back goes on, and upstream sees the connections made meanwhile."""
         for lane in self._along(Direction.BOTH):
             lane.conditions = attrs.evolve(lane.conditions, is_cut=False)
         self._wake()
+
+    async def wait_open(self) -> None:
+        """Wait until bytes pass in both directions, as what opens a connection has to."""
+        while not all(lane.conditions.is_open for lane in self._lanes.values()):
+            await self._changed.park()
 
     def refuse(self) -> None:
         """Refuse new connections, as a host whose server has ended. Present ones go on."""
@@ -108,7 +104,6 @@ class Proxy:
         if self._listener is not None:
             trio.lowlevel.notify_closing(self._listener)
             self._listener.close()
-            self._forget_fillers()
             # Bound without listening: connects are refused, and nobody else can take the port meanwhile.
             self._listener = self._bind()
 
@@ -117,7 +112,6 @@ class Proxy:
         self._is_refusing = False
         if self._listener is not None:
             self._listener.listen()
-        self._is_deaf = False
         self._wake()
 
     def reset(self) -> None:
@@ -131,10 +125,9 @@ class Proxy:
             link.hang_up()
 
     def hold(self, direction: Direction) -> None:
-        """Keep back the bytes (and the close) of connections in a direction; nobody can connect meanwhile."""
+        """Keep back the bytes (and the close) of present and new connections in a direction."""
         for lane in self._along(direction):
             lane.conditions = attrs.evolve(lane.conditions, is_held=True)
-        self._be_deaf_or_not()
 
     def release(self, direction: Direction) -> None:
         """Undo `hold`: what was kept back goes on, in order."""
@@ -295,21 +288,17 @@ class Proxy:
 
     async def _accept(self, nursery: trio.Nursery) -> None:
         while True:
-            while self._is_refusing or self._is_deaf:
+            while self._is_refusing:
                 await self._changed.park()
             listener = self._listener
             assert listener is not None
             try:
                 await trio.lowlevel.wait_readable(listener)
-                if listener is not self._listener or self._is_deaf:
+                if listener is not self._listener:
                     continue  # refused since it was readable
-                client, address = listener.accept()
+                client, _ = listener.accept()
             except (trio.ClosedResourceError, BlockingIOError, ConnectionAbortedError):
                 continue  # refused meanwhile, or the client gave up before it was accepted
-            if address in self._fillers:  # of a time that is over
-                self._fillers.pop(address).close()
-                client.close()
-                continue
             self.connections += 1
             forth, back = self._lanes[Direction.TO_UPSTREAM], self._lanes[Direction.TO_CLIENT]
             route = Route(forth, back, self.upstream, self._framing)
@@ -324,7 +313,7 @@ class Proxy:
             del self._links[link]
 
     async def _wait_connectable(self, link: Link) -> None:
-        while link.is_silent:
+        while link.is_silent or any(lane.conditions.is_cut for lane in self._lanes.values()):
             await self._changed.park()
 
     def _along(self, direction: Direction) -> Iterable[Lane]:
@@ -334,34 +323,7 @@ class Proxy:
         lanes = self._along(direction)
         return [pipe for link in self._links for pipe in link.pipes if pipe.lane in lanes]
 
-    def _be_deaf_or_not(self) -> None:
-        """Let who connects wait while what opens a connection would be kept back, one way or the other.
-
-        A listener whose queue is full does not answer: so it is given a short one, and what fills it.
-        """
-        is_deaf = not all(lane.conditions.is_open for lane in self._lanes.values())
-        if self._listener is None or self._is_refusing or is_deaf == self._is_deaf:
-            return
-        self._is_deaf = is_deaf
-        if not is_deaf:
-            self._listener.listen()
-            return
-        self._listener.listen(0)
-        filler = socket.socket()
-        filler.setblocking(False)
-        if filler.connect_ex((self.host, self.port)) in CONNECTED:
-            self._fillers[filler.getsockname()] = filler
-        else:  # somebody is in the queue already
-            filler.close()
-
-    def _forget_fillers(self) -> None:
-        self._is_deaf = False
-        for filler in self._fillers.values():
-            filler.close()
-        self._fillers.clear()
-
     def _wake(self) -> None:
-        self._be_deaf_or_not()
         self._changed.unpark_all()
         for pipe in self._pipes(Direction.BOTH):
             pipe.changed.unpark_all()

@@ -21,6 +21,7 @@ from simulator.live.deployment import Deployment
 from simulator.live.logs import opened_log
 from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis
+from simulator.live.sockets import LiveSockets
 from simulator.live.target import Target, described
 from simulator.live.undo import UndoJournal
 from simulator.plan import Plan, Step, Strike
@@ -76,6 +77,7 @@ class LiveRun(Run):
         users = [user_host(number) for number in range(plan.setting.users)]
         names = LiveNames(target, self.hosts, users, nursery)
         trio.socket.set_custom_hostname_resolver(names)
+        trio.socket.set_custom_socket_factory(LiveSockets(names.proxy_at))
         self.nemesis = LiveNemesis(deployment.do, names.user_proxies, plan.setting.latency_between_s, nursery)
         self.strays: list[Stray] = []
         self._observer = Observer(lambda name, data: self.observe(OBSERVER, name, data), target.reaches)

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from simulator.live.logs import HostLog, LogEntry
 from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis, deeds_of, strike_proxy
 from simulator.live.process import free_port
-from simulator.live.proxy import Proxy
+from simulator.live.proxy import Direction, Proxy
+from simulator.live.sockets import LiveSockets
 from simulator.live.target import ByStaging, ByToxiproxy, HostTarget, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
 from tests.live.test_proxy import Wire, assert_nothing_comes, on_a_wire, wait_reset
@@ -378,3 +380,39 @@ def test_a_message_between_hosts_is_held_by_the_deployment() -> None:
     (problem,) = inexpressible(late, Target({}, (ByToxiproxy("http://127.0.0.1:1", {"agents->redis": "r"}),)))
     assert problem.startswith("step 1 (the 3rd message from agents to redis")
     assert problem.endswith(": Toxiproxy reads no messages")
+
+
+# Who connects into a partition
+
+
+def test_a_user_who_connects_into_a_partition_hangs_until_it_ends_or_takes_the_next_address() -> None:
+    """What a client does meanwhile is what it does where SYNs are lost, and no more."""
+
+    async def main() -> None:
+        with trio.fail_after(10.0):
+            async with trio.open_nursery() as nursery:
+                (listener,) = await nursery.start(partial(trio.serve_tcp, trio.aclose_forcefully, 0, host="127.0.0.1"))
+                address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+                target = Target(dict.fromkeys(("redis", "a", "b"), HostTarget(address)))
+                names = LiveNames(target, HOSTS, [ALICE], nursery)
+                trio.socket.set_custom_hostname_resolver(names)
+                trio.socket.set_custom_socket_factory(LiveSockets(names.proxy_at))
+                on_host(ALICE)
+                port = free_port()
+                proxy = names.user_proxies[ALICE, "a"]
+                proxy.hold(Direction.TO_CLIENT)
+                with trio.move_on_after(0.2):
+                    raise AssertionError(f"connected: {await trio.open_tcp_stream('a', port)}")
+                (await trio.open_tcp_stream("gateway", port)).socket.close()
+                begun_s = trio.current_time()
+                nursery.start_soon(release_after, proxy, 0.3)
+                (await trio.open_tcp_stream("a", port)).socket.close()
+                assert 0.3 <= trio.current_time() - begun_s < 3.0
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+async def release_after(proxy: Proxy, seconds: float) -> None:
+    await trio.sleep(seconds)
+    proxy.release(Direction.TO_CLIENT)

@@ -292,59 +292,22 @@ def test_one_direction_can_be_kept_back_while_the_other_flows(direction, fault):
     on_a_wire(test)
 
 
-FAULTS = {
-    "cut": (Proxy.cut, Proxy.mend),
-    "hold there": (lambda proxy: proxy.hold(Direction.TO_UPSTREAM), lambda proxy: proxy.release(Direction.TO_UPSTREAM)),
-    "hold back": (lambda proxy: proxy.hold(Direction.TO_CLIENT), lambda proxy: proxy.release(Direction.TO_CLIENT)),
-    "healed": (Proxy.cut, Proxy.heal),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_nobody_connects_while_the_network_is_partitioned(fault):
-    """As in a real one: the SYN is lost, and the client tries its next address, or goes on trying. Again and again."""
-    begin, end = FAULTS[fault]
+def test_a_connection_made_during_a_cut_reaches_upstream_when_it_is_mended():
+    """A client that connects into a partition is served late, with all it sent and its close."""
 
     async def test(wire: Wire) -> None:
-        for _ in range(2):
-            before = await wire.connect()
-            begin(wire.proxy)
-            with trio.move_on_after(SILENCE_S):
-                raise AssertionError(f"connected: {await wire.dial()}")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.sleep, SILENCE_S)
-                nursery.start_soon(wire.dial)
-                await trio.sleep(SILENCE_S)
-                end(wire.proxy)
-            server = await wire.accepted.receive()
-            await server.aclose()
-            await before.client.send_all(b"still there")
-            assert await receive(before.server, 11) == b"still there"
-            with pytest.raises(trio.WouldBlock):
-                wire.accepted.receive_nowait()
+        wire.proxy.cut()
+        client = await wire.dial()
+        await client.send_all(b"early")
+        await client.send_eof()
+        with trio.move_on_after(SILENCE_S):
+            raise AssertionError(f"reached upstream: {await wire.accepted.receive()}")
+        wire.proxy.mend()
+        server = await wire.accepted.receive()
+        assert await receive(server, 5) == b"early"
+        assert await server.receive_some() == b""
 
     on_a_wire(test)
-
-
-def test_a_fault_from_before_the_start_keeps_everybody_from_connecting():
-    """A replay strikes links that nobody has used yet."""
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            proxy = Proxy(("127.0.0.1", 9))
-            proxy.cut()
-            await nursery.start(proxy.run)
-            with trio.move_on_after(SILENCE_S):
-                raise AssertionError(f"connected: {await trio.open_tcp_stream('127.0.0.1', proxy.port)}")
-            proxy.refuse()
-            with pytest.raises(OSError, match="all attempts to connect"):
-                await trio.open_tcp_stream("127.0.0.1", proxy.port)
-            proxy.admit()
-            with trio.move_on_after(SILENCE_S):
-                raise AssertionError(f"connected: {await trio.open_tcp_stream('127.0.0.1', proxy.port)}")
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
 
 
 @pytest.mark.parametrize("undo", [Proxy.admit, Proxy.heal])
@@ -384,13 +347,13 @@ def test_a_reset_breaks_every_present_connection_on_both_sides_once():
 
 
 @both_ways
-def test_a_hold_covers_what_is_sent_and_the_close(direction):
-    """A close that overtook what was sent before it would be another fault."""
+def test_a_hold_covers_connections_made_later_and_their_close(direction):
+    """A replay holds a message before it knows which connection will carry it."""
 
     async def test(wire: Wire) -> None:
+        wire.proxy.hold(direction)
+        wire.proxy.hold(direction)
         sender, receiver = (await wire.connect()).along(direction)
-        wire.proxy.hold(direction)
-        wire.proxy.hold(direction)
         await sender.send_all(b"held")
         await sender.send_eof()
         await wait_kept(wire, direction, 4)
@@ -747,6 +710,22 @@ def test_a_reset_loses_what_was_held():
         await wait_reset(pair.client)
         assert wire.proxy.bytes_passed(Direction.TO_UPSTREAM) == 0
         assert wire.proxy.bytes_kept(Direction.BOTH) == 0
+
+    on_a_wire(test)
+
+
+def test_a_reset_reaches_a_connection_that_waits_for_the_end_of_a_cut():
+    """Upstream must never see a connection that its client already knows to be dead."""
+
+    async def test(wire: Wire) -> None:
+        wire.proxy.cut()
+        client = await wire.dial()
+        await wait_until(lambda: wire.proxy.connections == 1)
+        wire.proxy.reset()
+        await wait_reset(client)
+        wire.proxy.mend()
+        with trio.move_on_after(SILENCE_S):
+            raise AssertionError(f"reached upstream: {await wire.accepted.receive()}")
 
     on_a_wire(test)
 

@@ -17,8 +17,9 @@ from simulator.fault import Fault
 from simulator.live.target import target_schema
 from simulator.plan import Do, Plan, Setting, Step, Strike
 from tests.command.stage import called, edited, saved_armed
+from tests.command.watched import SHOP, events_of, session, shop
 
-EACH = 50
+EACH = 50  # of each sort in each round, and of recordings half as many by each command that reads them
 ROUNDS = range(5)
 
 TARGET = """\
@@ -69,6 +70,7 @@ PLAN = Plan(
         Step(Do("act", 1), 0.5),
     ),
 )
+SALES = Plan(Setting(), (Step(Do("buy", 0, {"item": "hat"}), 1.5), Step(Do("buy", 0, {"item": "pen"}))))
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**70, 1.5, -0.0, 1e308, "", "\0", "x" * 300, "../..", [], [[]], {}, {"": 0}, "10.1.1.1:80",
     "example.org:443", "http://example.org", "::1", "agents->", "->", "127.0.0.1:99999",
@@ -241,3 +243,23 @@ def test_a_trace_that_says_something_odd_is_replayed_or_refused(
             refused += 1
         assert code in (0, 1, 2)
     assert refused > EACH / 2
+
+
+@pytest.mark.parametrize("command", ["import", "observe"])
+@pytest.mark.parametrize("number", ROUNDS)
+def test_a_garbled_recording_is_read_or_refused_in_one_sentence(tmp_path: Path, number: int, command: str) -> None:
+    """What a host wrote is passed over where it cannot be read; what wavetank wrote is not."""
+    chance = random.Random(number)
+    session(tmp_path / "good.jsonl", events_of(shop, SALES))
+    good = (tmp_path / "good.jsonl").read_bytes()
+    arguments = ("import", "log.jsonl", "--system", SHOP) if command == "import" else ("observe", "--log", "log.jsonl")
+    refused = 0
+    for _ in range(EACH // 2):
+        (tmp_path / "log.jsonl").write_bytes(garbled(good, chance))
+        code, out, err = called(tmp_path, *arguments)
+        if code == 2 and err.strip():
+            assert_told(code, out, err)
+            refused += 1
+        assert code in (0, 1, 2)
+        assert "Traceback" not in out + err
+    assert refused > EACH / 8

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from simulator.errors import WavetankError
+from simulator.errors import EnvironmentFailedError, WavetankError
 from simulator.live.deployment import undo_leftovers
 from simulator.live.target import target_of
-from simulator.live.undo import JOURNALS, leftovers
+from simulator.live.undo import JOURNALS, Leftovers, journals, leftovers_of
+from wavetank.progress import warn
 
 __all__ = ["heal"]
 
@@ -29,20 +30,30 @@ Exit codes: 0 all is undone, or nothing was left; 2 something could not be undon
 def heal() -> int:
     """Undo what a killed replay has left done to its target."""
     healed, failed = 0, 0
-    for left in leftovers():
+    for path in journals():
         try:
-            if left.target:
-                undo_leftovers(left, target_of(left.target, Path("target.toml")))
+            with leftovers_of(path) as left:
+                if left.target:
+                    _undo(left)
+                path.unlink()
         except WavetankError as error:
-            click.echo(f"wavetank: {left.path}: {error}", err=True)
+            warn(str(error))
             failed += 1
             continue
         for _, undo in left.undo:
             click.echo(f"undone: {undo}")
-        left.path.unlink()
         healed += 1
     if failed:
         click.echo(f"{failed} of {healed + failed} replays could not be undone whole; wavetank heal tries again")
         return 2
     click.echo(f"{healed} killed replays undone" if healed else f"nothing was left to undo in {JOURNALS}")
     return 0
+
+
+def _undo(left: Leftovers) -> None:
+    try:
+        undo_leftovers(left, target_of(left.target, Path("target.toml")))
+    except EnvironmentFailedError as error:
+        raise EnvironmentFailedError(
+            f"{error} If the target is gone for good, or all is undone by hand, remove {left.path}."
+        ) from error

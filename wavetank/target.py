@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import click
+import trio
 
 from simulator.errors import EnvironmentFailedError, InputError, WavetankError
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.live.deployment import all_means
 from simulator.live.expressible import hindrances
 from simulator.live.logs import opened_log
+from simulator.live.metrics import read_metrics
 from simulator.live.names import look_up
 from simulator.live.target import TLS, HostTarget, Target, load_target, target_schema
 from simulator.live.tls import greet
@@ -129,6 +131,8 @@ def _probes(described: Target) -> Iterator[tuple[str, Callable[[], str]]]:
             yield f"hosts.{name}.address", partial(_connect, described.address(name), host.tls)
         if host.log is not None or host.log_command is not None:
             yield f"hosts.{name}.log", partial(_open_log, host)
+        if host.metrics:
+            yield f"hosts.{name}.metrics", partial(_read_metrics, host.metrics)
     for name, credential in described.credentials.items():
         yield f"credentials.{name}", lambda credential=credential: f"{len(credential.read())} characters"  # type: ignore[misc]
     for number, (means, each) in enumerate(zip(all_means(described), described.means, strict=True)):
@@ -143,6 +147,10 @@ def _connect(address: tuple[str, int], tls: TLS | None) -> str:
             return f"{name}:{port} {spoken}"
     except OSError as error:
         raise EnvironmentFailedError(f"{name}:{port} does not answer: {error}") from error
+
+
+def _read_metrics(url: str) -> str:
+    return f"{len(trio.run(read_metrics, url))} samples at {url}"
 
 
 def _open_log(host: HostTarget) -> str:

@@ -151,4 +151,4 @@ def _heal_all(means: Sequence[Means], errors: list[WavetankError]) -> None:
         except WavetankError as error:
             errors.append(error)
     if errors:
-        raise EnvironmentFailedError("; ".join(map(str, errors)))
+        raise EnvironmentFailedError("; ".join(str(error).rstrip(".") for error in errors) + ".")

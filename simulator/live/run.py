@@ -119,7 +119,7 @@ class LiveRun(Run):
         async def later() -> None:
             lasts_s = delay_s * self._scale
             await trio.sleep(lasts_s)
-            with trio.move_on_after(self._fault_s_max - lasts_s):
+            with trio.move_on_after(max(0.0, self._fault_s_max - lasts_s)):
                 await self._wait_effects([effect])
             self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()

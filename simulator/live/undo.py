@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +15,7 @@ from simulator.errors import EnvironmentFailedError, InputError
 from simulator.live.deed import Deed
 from simulator.whole_file import cure
 
-__all__ = ["JOURNALS", "Leftovers", "UndoJournal", "leftovers"]
+__all__ = ["JOURNALS", "Leftovers", "UndoJournal", "journals", "leftovers_of"]
 
 JOURNALS = Path(".wavetank") / "undo"
 
@@ -36,12 +38,14 @@ class UndoJournal:
     """What one replay has done. It is locked while the replay lives, and removed when nothing is left to undo."""
 
     def __init__(self, target: str) -> None:
-        self.path = JOURNALS / f"{os.getpid()}.jsonl"
         try:
             JOURNALS.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("xb")
+            number, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", suffix=".new", dir=JOURNALS)
+            self._file = open(number, "wb")  # noqa: SIM115  # until `close`
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._write(_Header(target))
+            # Only now has it a name that others look for: one that is not locked yet would be taken for a dead one's.
+            self.path = Path(name).replace(JOURNALS / f"{Path(name).stem}.jsonl")
         except OSError as error:
             raise EnvironmentFailedError(
                 f"nothing is done that could not be undone, and what is done cannot be noted: {error}. {cure(error)}."
@@ -75,20 +79,23 @@ class Leftovers:
     undo: tuple[tuple[int, Deed], ...]
 
 
-def leftovers() -> Iterator[Leftovers]:
-    """Yield what is left of each replay that is gone, each under its lock, until the next is asked for.
+def journals() -> list[Path]:
+    """Return the journals that there are: of replays that go on, and of those that could not undo what they did."""
+    return sorted(JOURNALS.glob("*.jsonl"))
 
-    Raises InputError for a journal that cannot be read, and for one whose replay still goes on.
+
+@contextmanager
+def leftovers_of(path: Path) -> Iterator[Leftovers]:
+    """Provide what a journal has left to undo, under its lock.
+
+    Raises InputError for one that cannot be read, and for one whose replay still goes on.
     """
-    for path in sorted(JOURNALS.glob("*.jsonl")):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"the replay of {path} (pid {path.stem}) still goes on. Interrupt it; it undoes what it did."
-                ) from error
-            yield _read(path, file)
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"the replay of {path} still goes on. Interrupt it; it undoes what it did.") from error
+        yield _read(path, file)
 
 
 def _read(path: Path, file: BinaryIO) -> Leftovers:

@@ -11,7 +11,7 @@ from simulator.errors import EnvironmentFailedError, InputError
 from simulator.live.deed import Deed
 from simulator.live.deployment import Deployment
 from simulator.live.target import ByCommand, Target, described
-from simulator.live.undo import JOURNALS, UndoJournal, leftovers
+from simulator.live.undo import JOURNALS, UndoJournal, leftovers_of
 from tests.live.stage import environment, wavetank
 
 CRASH, RESTART = Deed("crash", ("a",)), Deed("restart", ("a",))
@@ -95,7 +95,7 @@ def test_what_cannot_be_undone_is_said_and_kept_for_the_next_time(here: Path) ->
     leave(Target({}, (*target.means, failing)))
     healed = wavetank("heal", cwd=here)
     assert healed.returncode == 2
-    assert "the target's command '/bin/sh' ended with 1" in healed.stderr
+    assert "the target's command '/bin/sh' ended with 1. If the target is gone for good" in healed.stderr
     assert (here / "did").read_text().split()[-1] == "undo-crash-a"
     (here / "repaired").touch()
     assert wavetank("heal", cwd=here).returncode == 0
@@ -108,7 +108,7 @@ def test_a_replay_that_still_goes_on_is_not_healed_under_its_feet(here: Path) ->
     deployment.do(CRASH)
     healed = wavetank("heal", cwd=here)
     assert healed.returncode == 2
-    assert f"(pid {os.getpid()}) still goes on. Interrupt it; it undoes what it did." in healed.stderr
+    assert f"undo/{os.getpid()}-" in healed.stderr
     deployment.heal()
     deployment.close()
 
@@ -127,7 +127,8 @@ def test_a_damaged_journal_is_not_guessed_at(here: Path) -> None:
     JOURNALS.mkdir(parents=True)
     (JOURNALS / "1.jsonl").write_bytes(b'{"target": ""}\n{"mea\n')
     with pytest.raises(InputError, match=r"1.jsonl is damaged: .* Undo by hand what its readable lines say"):
-        list(leftovers())
+        with leftovers_of(JOURNALS / "1.jsonl"):
+            pass
 
 
 def test_nothing_is_done_that_cannot_be_noted(here: Path) -> None:
@@ -136,3 +137,16 @@ def test_nothing_is_done_that_cannot_be_noted(here: Path) -> None:
     JOURNALS.write_text("in the way")
     with pytest.raises(EnvironmentFailedError, match="what is done cannot be noted"):
         UndoJournal("")
+
+
+def test_one_that_goes_on_does_not_keep_others_from_being_healed(here: Path) -> None:
+    """Whoever comes first in the list of files is chance."""
+    living = UndoJournal(described(writing(here / "did", ("crash", "a"))))
+    leave(writing(here / "did", ("crash", "a"), ("hold", "a->b"), ("freeze", "b")))
+    (here / "did").unlink()
+    healed = wavetank("heal", cwd=here)
+    assert healed.returncode == 2
+    assert "still goes on. Interrupt it; it undoes what it did." in healed.stderr
+    assert (here / "did").read_text().split() == ["undo-freeze-b", "undo-crash-a"]
+    living.close(is_clean=True)
+    assert list(JOURNALS.iterdir()) == []

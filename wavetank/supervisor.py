@@ -27,7 +27,7 @@ from simulator.live.framing import framing_of
 from simulator.live.nemesis import strike_proxy
 from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import ServerProcess
-from simulator.live.proxy import Proxy
+from simulator.live.proxy import Direction, Proxy
 from simulator.live.redis import RedisServer
 from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Protocol, Target, described
 from simulator.live.toxiproxy_api import ToxiproxyAPI
@@ -208,6 +208,9 @@ class Supervisor:
             await self._strike_host(do, str(order["host"]))
         elif do == "proxy":
             self._strike_link(order)
+        elif do == "awaited":
+            proxy, direction = self._proxy_of(order)
+            return {"awaited": proxy.messages_awaited(direction)}
         elif do == "trouble":
             await self.troubles.switch(str(order["host"]), str(order["name"]), on=order["on"] is True)
         elif do == "revive":
@@ -275,12 +278,16 @@ class Supervisor:
                 raise failures[name]
 
     def _strike_link(self, order: Mapping[str, Value]) -> None:
-        source, destination = str(order["source"]), str(order["destination"])
         seconds, nth = (msgspec.convert(order.get(key, 0), float) for key in ("seconds", "nth"))
-        forward = (source, destination) in self.proxies
-        proxy = self.proxies[(source, destination) if forward else (destination, source)]
-        direction = "to-upstream" if forward else "to-client"
+        proxy, direction = self._proxy_of(order)
         strike_proxy(proxy, str(order["action"]), direction, seconds, int(nth), self._nursery)
+
+    def _proxy_of(self, order: Mapping[str, Value]) -> tuple[Proxy, Direction]:
+        """Return at which proxy the link of an order is, and which way of it is meant."""
+        source, destination = str(order["source"]), str(order["destination"])
+        if (source, destination) in self.proxies:
+            return self.proxies[source, destination], Direction.TO_UPSTREAM
+        return self.proxies[destination, source], Direction.TO_CLIENT
 
     async def _heal(self) -> None:
         """Undo every fault."""

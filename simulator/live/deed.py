@@ -64,6 +64,10 @@ class Means:
         """Look, without touching anything, whether it would work, and say in a few words what is there."""
         raise NotImplementedError
 
+    def messages_awaited(self, source: str, destination: str) -> int:
+        """Return how many messages that were to be held on a link have not come."""
+        return 0
+
     def reset(self) -> None:
         """Bring what is in our hands to the state in which every run begins."""
 

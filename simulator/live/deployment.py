@@ -93,6 +93,10 @@ class Deployment:
         if means is not None:
             means.do(freeze)
 
+    def messages_awaited(self, source: str, destination: str) -> int:
+        """Return how many messages that were to be held on a link have not come."""
+        return sum(means.messages_awaited(source, destination) for means in self._means)
+
     def reset(self) -> None:
         """Bring everything to the state in which a run begins, as far as there are means for that."""
         for means in self._means:

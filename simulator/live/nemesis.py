@@ -11,17 +11,14 @@ from simulator.live.proxy import Direction, Proxy
 
 __all__ = ["LiveNemesis", "deeds_of", "strike_proxy"]
 
-_DIRECTIONS = {"to-upstream": Direction.TO_UPSTREAM, "to-client": Direction.TO_CLIENT}
-
 
 def strike_proxy(
-    proxy: Proxy, action: str, direction: str, seconds: float = 0.0, nth: int = 0, nursery: trio.Nursery | None = None
+    proxy: Proxy, action: str, way: Direction, seconds: float = 0.0, nth: int = 0, nursery: trio.Nursery | None = None
 ) -> None:
     """Do one thing to a proxy, by name: as a remote order has it. Raises KeyError for an unknown name.
 
     Who holds a message gives the `nursery` in which it is waited for.
     """
-    way = _DIRECTIONS[direction]
     match action:
         case "hold-message":
             assert nursery is not None
@@ -155,6 +152,11 @@ class LiveNemesis:
         """Let one message be late: the nth from now on."""
         self._strike(Deed("hold-message", (source, destination), seconds=for_s, nth=nth))
 
+    def messages_awaited(self, source: str, destination: str) -> int | None:
+        """Return how many messages that were to be held on a user's link have not come; None for another link."""
+        found = self._proxy_of((source, destination))
+        return None if found is None else found[0].messages_awaited(found[1])
+
     def begin_trouble(self, host: str, name: str) -> None:
         """Let the host's service get into a trouble that the target declares."""
         self._begin("begin", host, name=name)
@@ -175,11 +177,21 @@ class LiveNemesis:
             self._strike(undo)
 
     def _strike(self, deed: Deed) -> None:
-        for direction, link in (("to-upstream", deed.at), ("to-client", deed.at[::-1])):
-            if len(link) == 2 and link in self._proxies:
-                strike_proxy(self._proxies[link], deed.action, direction, deed.seconds, deed.nth, self._nursery)
-                return
-        self._do(deed)
+        found = self._proxy_of(deed.at)
+        if found is None:
+            self._do(deed)
+        else:
+            strike_proxy(found[0], deed.action, found[1], deed.seconds, deed.nth, self._nursery)
+
+    def _proxy_of(self, at: tuple[str, ...]) -> tuple[Proxy, Direction] | None:
+        """Return at which proxy of ours a user's link is, and which way of it is meant; None for another place."""
+        if len(at) == 2:
+            source, destination = at
+            if (source, destination) in self._proxies:
+                return self._proxies[source, destination], Direction.TO_UPSTREAM
+            if (destination, source) in self._proxies:
+                return self._proxies[destination, source], Direction.TO_CLIENT
+        return None
 
 
 def deeds_of(kind: FaultKind, fault: Fault) -> list[Deed]:

@@ -150,6 +150,10 @@ class Proxy:
             holds.append(hold)
         return hold
 
+    def messages_awaited(self, direction: Direction) -> int:
+        """Return how many holds of `hold_message` wait for a message that has not come."""
+        return len({id(hold) for lane in self._along(direction) for hold in lane.armed})
+
     def release_messages(self, direction: Direction = Direction.BOTH) -> None:
         """Release all that `hold_message` keeps back in a direction, and wait for none any longer."""
         for lane in self._along(direction):

@@ -173,6 +173,7 @@ class LiveRun(Run):
             else:
                 self._stray(number, f"step {number} made no sense")
         await self._wait_effects(self._effects)
+        self._tell_of_messages(plan)
 
     async def revive(self) -> None:
         """Wait until all hosts are back, but for those that are left broken."""
@@ -226,6 +227,21 @@ class LiveRun(Run):
                     key: count for key, count in effect.items() if key[0].startswith("user:") or key[0] in self._logs
                 }
                 await self.history.wait_seen(Counter(known))
+
+    def _tell_of_messages(self, plan: Plan) -> None:
+        """Tell of messages that were to be held, and never came: nothing was late then."""
+        links = {
+            (each.source, each.destination): number
+            for number, step in enumerate(plan.steps, 1)
+            for each in step.deviations
+            if isinstance(each, Hold)
+        }
+        for (source, destination), number in links.items():
+            awaited = self.nemesis.messages_awaited(source, destination)
+            if awaited is None:
+                awaited = self._deployment.messages_awaited(source, destination)
+            if awaited:
+                self._stray(number, f"{awaited} of the messages from {source} to {destination} to be held never came")
 
     def _stray(self, step: int, what: str) -> None:
         self.strays.append(Stray(step, what, len(self.history.events)))

@@ -267,13 +267,13 @@ def test_every_fault_kind_is_expressible_and_undone(kind: str) -> None:
     proxy = Proxy(("127.0.0.1", 1))
     for deed in deeds:
         if len(deed.at) == 2:
-            strike_proxy(proxy, deed.action, "to-upstream", deed.seconds)
+            strike_proxy(proxy, deed.action, Direction.TO_UPSTREAM, deed.seconds)
 
 
 def test_an_unknown_order_to_a_proxy_is_refused() -> None:
     """Orders come over a wire."""
     with pytest.raises(KeyError):
-        strike_proxy(Proxy(("127.0.0.1", 1)), "explode", "to-upstream")
+        strike_proxy(Proxy(("127.0.0.1", 1)), "explode", Direction.TO_UPSTREAM)
 
 
 def test_a_connection_that_went_dead_is_reset_when_a_side_sends_again() -> None:
@@ -352,6 +352,8 @@ def test_one_message_to_a_user_is_late_and_no_other() -> None:
             proxies = {(ALICE, "gateway"): wire.proxy}
             nemesis = LiveNemesis(lambda _deed: None, proxies, Setting().latency_between_s, nursery)
             nemesis.hold_message("gateway", ALICE, 2, 0.3)
+            nemesis.hold_message(ALICE, "gateway", 5, 0.3)
+            assert nemesis.messages_awaited("gateway", "redis") is None
             await trio.testing.wait_all_tasks_blocked()
             pair = await wire.connect()
             await pair.server.send_all(b"first")
@@ -363,6 +365,8 @@ def test_one_message_to_a_user_is_late_and_no_other() -> None:
             await pair.server.send_all(b"third")
             assert await pair.client.receive_some() == b"third"
             assert trio.current_time() - begun_s < 3.0
+            assert nemesis.messages_awaited("gateway", ALICE) == 0
+            assert nemesis.messages_awaited(ALICE, "gateway") == 1, "it never came"
             nursery.cancel_scope.cancel()
 
     on_a_wire(test)

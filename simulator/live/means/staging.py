@@ -103,6 +103,12 @@ class Staging(Means):
         down = [name for name, is_up in up.items() if not is_up]
         return f"a staging of {len(up)} hosts, " + (f"{', '.join(down)} down" if down else "all up")
 
+    def messages_awaited(self, source: str, destination: str) -> int:
+        """Ask for it."""
+        if self.why_not(Deed("hold-message", (source, destination))) is not None:
+            return 0
+        return msgspec.convert(self._order("awaited", source=source, destination=destination)["awaited"], int)
+
     def reset(self) -> None:
         """Have it as it came up: healed, stores empty, processes fresh. Waits for another replay to let go of it."""
         self._order("reset")

@@ -196,7 +196,7 @@ def _conclude(saved: Trace, verdict: LiveVerdict) -> None:
     """Print the verdict over all runs. A run of which nobody knows is not one in which the property holds."""
     rate, runs = verdict.reproduced, len(verdict.runs)
     low, high = (f"{100 * bound:.0f}" for bound in rate.interval)
-    others = [Finding.ELSEWHERE, Finding.DIVERGED, Finding.UNKNOWN]
+    others = [each for each in (Finding.ELSEWHERE, Finding.DIVERGED, Finding.UNKNOWN) if each is not verdict.finding]
     aside = "".join(f"; {each} in {verdict.count(each)}" for each in others if verdict.count(each))
     name, site = saved.broken.property, saved.broken.site
     match verdict.finding:
@@ -211,7 +211,9 @@ def _conclude(saved: Trace, verdict: LiveVerdict) -> None:
                 f"simulation and reality differ there, so that this says nothing of {name}{aside}"
             )
         case _:
-            said = f"not reproduced, 0 of {runs} (95 % interval {low} to {high} %){aside}"
+            elsewhere = verdict.count(Finding.ELSEWHERE)
+            aside = f"; violated elsewhere in {elsewhere}{aside}" if elsewhere else aside
+            said = f"not reproduced, 0 of {rate.runs} (95 % interval {low} to {high} %){aside}"
     click.echo(said)
 
 

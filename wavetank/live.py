@@ -201,7 +201,7 @@ def _conclude(saved: Trace, verdict: LiveVerdict) -> None:
     name, site = saved.broken.property, saved.broken.site
     match verdict.finding:
         case Finding.REPRODUCED:
-            said = f"reproduced {rate.failed} of {runs} (95 % interval {low} to {high} %): {name} ({site}){aside}"
+            said = f"reproduced {rate.failed} of {rate.runs} (95 % interval {low} to {high} %): {name} ({site}){aside}"
         case Finding.UNKNOWN:
             said = f"could not judge: {name} was unknown in {verdict.count(Finding.UNKNOWN)} of {runs} runs"
         case Finding.DIVERGED:

@@ -1,10 +1,10 @@
 """Our own commands as child processes: the platform's gateways and agents, and what stands in for a language model."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 from simulator.live.process import ServerProcess
+from wavetank.preloaded import Forked, Preloaded
 from wavetank.stores import PLATFORM_ROLE
 
 __all__ = ["LLMProcess", "PlatformProcess"]
@@ -25,19 +25,22 @@ class _OwnProcess(ServerProcess):
     ready = b'"event": "listening"'
     _logged_before_bytes = 0
 
+    def __init__(self, preloaded: Preloaded) -> None:
+        super().__init__()
+        self._preloaded = preloaded
+
     def words(self) -> Sequence[str]:
         """Return the sub-command and its options."""
         raise NotImplementedError
 
-    def command(self) -> Sequence[str]:
-        """Return the command line."""
+    def launch(self) -> Forked:
+        """Run the sub-command without loading the code once more."""
         self._logged_before_bytes = self.log.stat().st_size if self.log.exists() else 0
-        return [sys.executable, "-m", "wavetank", *self.words()]
+        return self._preloaded.run(self.words(), directory=self.directory, log=self.log, environment=self.environment())
 
     def environment(self) -> Mapping[str, str]:
-        """Return our own, so that the same code is found, without what is meant for other platforms."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
-        return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
+        """Return our own, without what is meant for other platforms."""
+        return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
 
     def is_ready(self) -> bool:
         """Say whether this incarnation has logged that it is."""
@@ -50,10 +53,17 @@ class PlatformProcess(_OwnProcess):
     """`wavetank serve` in one role. It reaches each store by a port of 127.0.0.1."""
 
     def __init__(
-        self, name: str, role: str, stores: Mapping[str, int], *, token_s: int, defects: Sequence[str] = ()
+        self,
+        preloaded: Preloaded,
+        name: str,
+        role: str,
+        stores: Mapping[str, int],
+        *,
+        token_s: int,
+        defects: Sequence[str] = (),
     ) -> None:
         self.name = name
-        super().__init__()
+        super().__init__(preloaded)
         self.listens = role != "agents"
         if not self.listens:
             self.ready = b'"event": "working"'
@@ -79,8 +89,8 @@ class LLMProcess(_OwnProcess):
 
     name = "llm"
 
-    def __init__(self, *, latency_s: float, context_characters_max: int) -> None:
-        super().__init__()
+    def __init__(self, preloaded: Preloaded, *, latency_s: float, context_characters_max: int) -> None:
+        super().__init__(preloaded)
         self._latency_s = latency_s
         self._context_characters_max = context_characters_max
 

@@ -31,6 +31,7 @@ from simulator.live.proxy import Direction, Proxy
 from simulator.live.redis import RedisServer
 from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Protocol, Target, described
 from simulator.live.toxiproxy_api import ToxiproxyAPI
+from wavetank.preloaded import Preloaded
 from wavetank.processes import LLMProcess, PlatformProcess
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
 from wavetank.troubles import STAGED, ServiceTroubles
@@ -61,7 +62,8 @@ class Supervisor:
         self.key = secrets.token_hex(16)
         self.key_file = target_file.resolve().parent / ".wavetank" / f"staging-{secrets.token_hex(4)}.key"
         self.redis, self.postgres, self.clickhouse = RedisServer(), PostgreSQLServer(), ClickHouseServer()
-        self.llm = LLMProcess(latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
+        self.preloaded = Preloaded()
+        self.llm = LLMProcess(self.preloaded, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
         self.servers: dict[str, ServerProcess] = {
             "redis": self.redis,
             "postgres": self.postgres,
@@ -100,6 +102,7 @@ class Supervisor:
         finally:
             for server in self.servers.values():
                 server.close()
+            self.preloaded.close()
             if self._is_described():
                 self.target_file.unlink()
             self.key_file.unlink(missing_ok=True)
@@ -119,7 +122,7 @@ class Supervisor:
     def _platform_process(self, name: str) -> PlatformProcess:
         ports = {store: proxy.port for (source, store), proxy in self.proxies.items() if source == name}
         role = "gateway" if chat.topology().has_edge("user", name) else "agents"
-        return PlatformProcess(name, role, ports, token_s=TOKEN_S, defects=self.defects)
+        return PlatformProcess(self.preloaded, name, role, ports, token_s=TOKEN_S, defects=self.defects)
 
     def _target(self, port: int) -> Target:
         logs = {each.name: each.log for each in (self.llm, *self.platform)}
@@ -228,6 +231,7 @@ class Supervisor:
             "pid": os.getpid(),
             "defects": list(self.defects),
             "up": {name: server.pid is not None for name, server in self.servers.items()},
+            "pids": {name: server.pid for name, server in self.servers.items() if server.pid is not None},
         }
 
     async def _strike_host(self, do: str, name: str) -> None:

@@ -68,6 +68,10 @@ class Means:
         """Return how many messages that were to be held on a link have not come."""
         return 0
 
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the hosts in our hands that run on this machine."""
+        return {}
+
     def reset(self) -> None:
         """Bring what is in our hands to the state in which every run begins."""
 

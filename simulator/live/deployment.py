@@ -97,6 +97,13 @@ class Deployment:
         """Return how many messages that were to be held on a link have not come."""
         return sum(means.messages_awaited(source, destination) for means in self._means)
 
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the hosts that run on this machine, as far as they are known."""
+        found: dict[str, int] = {}
+        for means in self._means:
+            found = {**means.processes(), **found}
+        return found
+
     def reset(self) -> None:
         """Bring everything to the state in which a run begins, as far as there are means for that."""
         for means in self._means:

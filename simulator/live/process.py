@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from simulator.errors import EnvironmentFailedError
 
-__all__ = ["ServerProcess", "free_port"]
+__all__ = ["Child", "ServerProcess", "end_processes", "free_port"]
 
 READY_WITHIN_S = 30.0
 LOG_TAIL_LINES = 12
@@ -62,7 +62,7 @@ class ServerProcess:
     def __init__(self, port: int | None = None) -> None:
         self.port = port if port is not None else free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"wavetank-{self.name}-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def command(self) -> Sequence[str]:
         """Return the command line that runs the server in the foreground."""
@@ -76,11 +76,23 @@ class ServerProcess:
         """Say whether the server answers a first request now. May raise OSError for "not yet"."""
         raise NotImplementedError
 
+    def launch(self) -> "Child":
+        """Run the server in the foreground of a process of its own, and return that at once.
+
+        Raises EnvironmentFailedError when it is not installed.
+        """
+        command = list(self.command())
+        if shutil.which(command[0]) is None:
+            raise EnvironmentFailedError(
+                f"{self.name} could not be started: {command[0]} is not installed. "
+                "Install it with scripts/services, then try again."
+            )
+        return _Watched(self.directory, self.log, self.sweep, command, self.environment())
+
     @property
     def pid(self) -> int | None:
         """The process id while the server runs."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        return self._child.pid if self._child is not None and self._child.is_running() else None
 
     @property
     def log(self) -> Path:
@@ -93,40 +105,20 @@ class ServerProcess:
         Raises EnvironmentFailedError when it is not installed, ends at once, or does not answer in time.
         """
         self.kill()  # what an incarnation that ended by itself left behind
-        command = list(self.command())
-        if shutil.which(command[0]) is None:
-            raise EnvironmentFailedError(
-                f"{self.name} could not be started: {command[0]} is not installed. "
-                "Install it with scripts/services, then try again."
-            )
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", WATCHED, str(self.directory), self.sweep, *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                env=self.environment(),
-                start_new_session=True,
-            )
+        self._child = self.launch()
         self._wait_ready()
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash does, and return when nothing of it runs any more."""
-        process, self._process = self._process, None
-        if process is not None:
-            children = _stopped(process) if process.poll() is None else []
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            _end(children)
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
     def freeze(self) -> None:
         """Stop the server where it is. What watches over it goes on."""
-        if self.pid is not None and self._process is not None:
-            _stopped(self._process)
+        pid = self.pid
+        if pid is not None:
+            _stopped(pid)
 
     def thaw(self) -> None:
         """Let a stopped server go on."""
@@ -169,14 +161,57 @@ class ServerProcess:
         raise EnvironmentFailedError(f"{self.name} {what} on port={self.port}. Its last words:\n{tail}")
 
 
-def _stopped(server: "subprocess.Popen[bytes]") -> list[int]:
+class Child(Protocol):
+    """The process of a server: one incarnation of it."""
+
+    pid: int
+
+    def is_running(self) -> bool:
+        """Say whether it has not ended."""
+
+    def kill(self) -> None:
+        """End it and all that it has forked, and return when nothing of it runs any more."""
+
+
+class _Watched:
+    """A child of ours that ends when we do. What it writes goes to a log."""
+
+    def __init__(
+        self, directory: Path, log: Path, sweep: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", WATCHED, str(directory), sweep, *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        children = _stopped(self.pid) if self.is_running() else []
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        end_processes(children)
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+
+def _stopped(server: int) -> list[int]:
     """Stop a server and return its children, stopped too. It is stopped first, so that it forks no more of them."""
-    _signal(server.pid, signal.SIGSTOP)
-    with contextlib.suppress(ChildProcessError):  # it has ended, and is reaped
-        os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    _signal(server, signal.SIGSTOP)
+    with contextlib.suppress(ChildProcessError):  # it has ended, and is reaped; or it is not our child
+        os.waitid(os.P_PID, server, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     stopped: list[int] = []
     # The kernel may leave out some of the list when one that it has just told of ends, hence again.
-    while new := [child for child in _children(server.pid) if child not in stopped]:
+    while new := [child for child in _children(server) if child not in stopped]:
         for child in new:
             _signal(child, signal.SIGSTOP)
         stopped += new
@@ -191,7 +226,7 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _end(pids: Sequence[int]) -> None:
+def end_processes(pids: Sequence[int]) -> None:
     """Kill processes that are not ours to reap, and return when they have let go of everything."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):

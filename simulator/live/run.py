@@ -8,6 +8,7 @@ not repeated: weather, that is the order of tasks and the jitter of single messa
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -31,7 +32,7 @@ from simulator.system import System
 from simulator.user import Observer, user_host
 from simulator.world.host import describe
 
-__all__ = ["LiveResult", "LiveRun", "Stray", "run_live"]
+__all__ = ["Drive", "LiveResult", "LiveRun", "Stray", "run_live"]
 
 QUIET_POLL_S = 0.1
 QUIET_POLLS = 3  # in a row without anything pending: a host may log a moment after a user has seen what it did
@@ -101,6 +102,10 @@ class LiveRun(Run):
             "untold": [*sorted(system.untold)],
         }
         self.history.record(Kind.MARK, "", "start", start)
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the hosts, as far as they run here and the target's means know them."""
+        return self._deployment.processes()
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
         """Start an async function for a host."""
@@ -247,20 +252,24 @@ class LiveRun(Run):
         self.strays.append(Stray(step, what, len(self.history.events)))
 
 
+Drive: TypeAlias = Callable[[LiveRun], Awaitable[None]]
+
+
 async def run_live(
-    system: System, plan: Plan, anchors: Anchors, target: Target, properties: Iterable[Property]
+    system: System, plan: Plan, drive: Drive, target: Target, properties: Iterable[Property]
 ) -> LiveResult:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted.
 
-    The system is one `on_target`. Raises InputError for a plan that was made for other operations, before anything is
-    touched; and EnvironmentFailedError, perhaps within a group, when the deployment does not do what it should.
+    The system is one `on_target`; `drive` takes the plan's steps, as `LiveRun.play` does. Raises InputError for a plan
+    that was made for other operations, before anything is touched; and EnvironmentFailedError, perhaps within a group,
+    when the deployment does not do what it should.
     """
     system.check_plan(plan)
     deployment = Deployment(target, UndoJournal(described(target)))
     try:
         await trio.to_thread.run_sync(deployment.reset)
         try:
-            return await _run(system, plan, anchors, target, deployment, properties)
+            return await _run(system, plan, drive, target, deployment, properties)
         finally:
             deployment.heal()
     finally:
@@ -270,7 +279,7 @@ async def run_live(
 async def _run(
     system: System,
     plan: Plan,
-    anchors: Anchors,
+    drive: Drive,
     target: Target,
     deployment: Deployment,
     properties: Iterable[Property],
@@ -280,7 +289,7 @@ async def _run(
         try:
             run.slow_links()
             nursery.start_soon(run.follow_logs)
-            await run.play(plan, anchors)
+            await drive(run)
             if run.heal_core():
                 await run.revive()
                 await run.wait_quiet()

@@ -17,6 +17,7 @@ from simulator.live.postgresql import PostgreSQLServer
 from simulator.live.process import free_port
 from simulator.live.redis import RedisServer
 from tests.command.stage import called, environment, listing, refused
+from wavetank.preloaded import Preloaded
 from wavetank.processes import PlatformProcess
 from wavetank.stores import empty_postgres
 
@@ -180,7 +181,8 @@ def test_a_gateway_recovers_when_its_stores_come_up() -> None:
     redis_port, postgres_port = free_port(), free_port()
     stores = {"redis": redis_port, "postgres": postgres_port}
     with (
-        PlatformProcess("gateway", "gateway", stores, token_s=12) as gateway,
+        Preloaded() as preloaded,
+        PlatformProcess(preloaded, "gateway", "gateway", stores, token_s=12) as gateway,
         RedisServer(redis_port),
         PostgreSQLServer(postgres_port),
     ):

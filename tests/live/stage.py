@@ -160,7 +160,9 @@ def played(directory: Path, plan: Plan) -> LiveResult:
     """Replay a plan on the platform as it should be, each step when it came in simulation; no promise is broken."""
     events = [event_record(event) for event in simulate(chat, plan, ()).history.events]
     anchors = anchors_of(plan, events)
-    result = trio.run(run_live, chat, plan, anchors, target_in(directory), chat.all_properties())
+    result = trio.run(
+        run_live, chat, plan, lambda run: run.play(plan, anchors), target_in(directory), chat.all_properties()
+    )
     evidence = {name: verdict.violation for name, verdict in result.verdicts.items() if verdict.violation}
     assert not evidence
     return result

@@ -79,7 +79,8 @@ def test_every_fault_is_done_and_undone(healthy: Path) -> None:
         Fault("postgres-refusing", ("postgres",), 0.1),
     )
     steps, target = struck(*faults), target_in(healthy)
-    result = trio.run(run_live, chat, steps, anchors_of(steps, []), target, chat.all_properties())
+    anchors = anchors_of(steps, [])
+    result = trio.run(run_live, chat, steps, lambda run: run.play(steps, anchors), target, chat.all_properties())
     for phase in ("begin", "end"):
         seen = {
             (event.name, str(event.data["at"])) for event in result.history.faults() if event.data["phase"] == phase

@@ -53,6 +53,11 @@ class Signals(Means):
         self._signal(0)
         return f"{self._described.host} runs as process {self._pid()}"
 
+    def processes(self) -> dict[str, int]:
+        """Return it while it runs."""
+        pid = self._pid()
+        return {} if pid is None else {self._described.host: pid}
+
     def revive(self, broken: Sequence[str]) -> None:
         """Wait until the process is there."""
         if self._described.host not in broken:

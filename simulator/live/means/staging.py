@@ -109,6 +109,10 @@ class Staging(Means):
             return 0
         return msgspec.convert(self._order("awaited", source=source, destination=destination)["awaited"], int)
 
+    def processes(self) -> dict[str, int]:
+        """Ask for them."""
+        return msgspec.convert(self._order("status")["pids"], dict[str, int])
+
     def reset(self) -> None:
         """Have it as it came up: healed, stores empty, processes fresh. Waits for another replay to let go of it."""
         self._order("reset")

@@ -156,6 +156,8 @@ def test_a_search_that_finds_nothing_counts_as_endless_and_is_not_made_again(tmp
     assert " inf | inf " in row(defect, [hit, miss, miss])
     assert " 3 | 1.5 " in row(defect, [hit, hit, miss])
     assert "inf s at most" in summary([(defect, [hit, miss, miss])])
+    elsewhere = Search("elsewhere", 5, 2.5)
+    assert "| 2 of 2 (1 by elsewhere) | 4 | 2.0 |" in row(defect, [hit, elsewhere])
     journal = tmp_path / "journal"
     made = [Entry(defect.name, 1, hit), Entry(defect.name, 2, miss)]
     for entry in made:

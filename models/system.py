@@ -37,6 +37,7 @@ from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
 from properties.exchange import user_of
+from properties.measures import OBJECTIVES, measures
 from properties.observed import are_logged, are_told
 from properties.places import GATEWAYS
 from properties.storm import ends_life
@@ -55,6 +56,8 @@ from simulator import (
     operation,
 )
 from simulator.errors import AdapterFailedError, InputError
+from simulator.load.profile import Mixed
+from simulator.load.sample import Sample
 from simulator.redaction import conceal
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
@@ -79,6 +82,14 @@ everybody, so that a cache has something to mix up."""
 QUESTIONS = ("what is our uptime?", PERSONAL, "why is it slow?", "and then? " * 40)
 """The last one is longer than the LLM takes, and so of little use for keeping many agents busy."""
 THREADS = (1, 2)
+DIAMOND: dict[str, Any] = {
+    "triage-1": [],
+    "data-2": ["triage-1"],
+    "optimisation-3": ["triage-1"],
+    "action-4": ["data-2", "optimisation-3"],
+    "report-5": ["action-4"],
+}
+"""A workflow of every kind of agent, two of them side by side."""
 NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
 ARRIVES_WITHIN_S = 3.0
@@ -106,6 +117,12 @@ PATIENCE: Mapping[str, float] = {
     "all agents of all open messages": CONFIG.open_messages_max * NODES_MAX * CONFIG.clickhouse_timeout_s,
     "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,
 }
+MIX = (
+    Mixed("ask", 4.0, {"question": QUESTIONS[0], "thread": THREADS[0]}),
+    Mixed("ask", 4.0, {"question": PERSONAL, "thread": THREADS[1]}),
+    Mixed("run_workflow", 2.0, {"question": QUESTIONS[2], "thread": THREADS[0], "workflow": DIAMOND}),
+)
+"""What users do under load."""
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
@@ -159,6 +176,9 @@ class ChatSystem(System):
 
     users: ClassVar[tuple[int, int]] = (1, 3)
     replicas: ClassVar[Mapping[str, tuple[int, ...]]] = {"gateways": (2, 1, 3)}
+    arrival: ClassVar[str] = "connect"
+    mix: ClassVar[tuple[Mixed, ...]] = MIX
+    objectives: ClassVar[Mapping[str, str]] = OBJECTIVES
     patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
@@ -366,6 +386,10 @@ class ChatSystem(System):
             await inspect_redis(observe, "redis", REDIS_PORT)
         if observer.reaches("clickhouse"):
             await inspect_clickhouse(observe, f"http://clickhouse:{CLICKHOUSE_PORT}/")
+
+    def samples(self, history: History) -> Iterable[Sample]:
+        """Return how long users waited for acknowledgements and answers, and agents for ClickHouse."""
+        return measures(history)
 
     def operation_behind(self, logged: Event) -> Invocation | None:
         """Say what a user did by what the gateways log. What they asked is not told: it is the first of the questions.

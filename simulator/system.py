@@ -15,6 +15,8 @@ from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of
 from simulator.history import Event, History
 from simulator.host import Host, check_hosts, topology_of
+from simulator.load.profile import Mixed
+from simulator.load.sample import Sample, samples_of
 from simulator.operation import Invocation, OperationType, operations_of
 from simulator.pending import Pending
 from simulator.plan import Do, Plan
@@ -55,6 +57,15 @@ class System:
 
     properties: ClassVar[tuple[Property, ...]] = ()
     """Promises beside those written as methods."""
+
+    arrival: ClassVar[str] = ""
+    """The operation by which users come, for `wavetank load`; nothing if they need none."""
+
+    mix: ClassVar[tuple[Mixed, ...]] = ()
+    """What users do under load, and how often among the rest."""
+
+    objectives: ClassVar[Mapping[str, str]] = {}
+    """What measures must come to under load (`{"deposit": "p(99) < 100ms"}`), unless the load profile says so."""
 
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
@@ -103,6 +114,13 @@ class System:
         does not tell, such as a question's words, is yours to make up.
         """
         return None
+
+    def samples(self, history: History) -> Iterable[Sample]:
+        """Return what a history shows of each measure: of each operation its latency, by its name, and how many failed.
+
+        Override it to measure more than how long operations take: until an answer is there, say.
+        """
+        return samples_of(history)
 
     # What follows is read by wavetank.
 

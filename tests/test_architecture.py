@@ -23,6 +23,7 @@ HYPOTHESIS_IN = {
 PROMISES_MAY_IMPORT = {
     "simulator.history",
     "simulator.property",
+    "simulator.load.sample",
     "attrs",
     "jsonschema",
     "referencing",

@@ -32,6 +32,7 @@ PLACES = {
     "fidelity": "fidelity:fidelity",
     "observe": "observe:observe",
     "import": "import_log:import_log",
+    "load": "load:load",
 }
 """In which module of this package each command is, and under what name."""
 
@@ -58,6 +59,7 @@ Examples:
   wavetank target doctor                      is the deployment there, and what can be done to it?
   wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
   wavetank import seen.jsonl                  what users did there, in simulation
+  wavetank load --profile peak                many users at once, held to objectives
 """
 
 

@@ -1,0 +1,53 @@
+"""Measures: how long users wait for acknowledgements and answers, and agents for data, as samples for objectives."""
+
+from collections.abc import Iterator
+
+from properties.exchange import exchanges
+from simulator.history import Event, History, Reading
+from simulator.load.sample import LOST, Sample, outcome
+
+__all__ = ["OBJECTIVES", "measures"]
+
+OBJECTIVES = {
+    "ws_latency": "p(99) < 100ms",
+    "simple_agent": "max < 5s",
+    "complex_agent": "max < 30s",
+    "clickhouse_query": "p(99) < 500ms",
+    "memory": "max < 2GiB",
+    "cpu": "p(95) < 70%",
+    "error_rate": "< 0.1%",
+    "success_rate": "> 99%",
+}
+"""What the platform must keep to under load."""
+
+
+def measures(history: History) -> Iterator[Sample]:
+    """Yield the samples of a history.
+
+    `connect` is until the welcome, `ws_latency` until the acknowledgement of a message, `simple_agent` and
+    `complex_agent` until the reply to one that one agent answers, or several; each from when it was due. What was
+    refused has no latency, and counts as an error. `clickhouse_query` is one query of an agent, from its own log.
+    """
+    for each in history.operations("connect"):
+        yield from outcome(each.invoked.at_s, ok=each.ok)
+        took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST
+        yield Sample("connect", each.invoked.at_s, took_s, each.number)
+    for exchange in exchanges(Reading(history)).values():
+        sent_s, number = exchange.sent.at_s, exchange.operation.number if exchange.operation is not None else None
+        yield from outcome(sent_s, ok=exchange.acknowledged and exchange.reply is not None)
+        if not exchange.refused:
+            agents = "simple_agent" if exchange.is_to_one_agent else "complex_agent"
+            yield Sample("ws_latency", sent_s, exchange.acknowledged_s - sent_s, number)
+            yield Sample(agents, sent_s, exchange.answered_s - sent_s, number)
+    yield from _queries(history)
+
+
+def _queries(history: History) -> Iterator[Sample]:
+    begun: dict[tuple[object, ...], Event] = {}
+    for event in history.observed("agent_event"):
+        query = tuple(event.data.get(key) for key in ("message", "node", "attempt"))
+        if event.data["name"] == "tool_executing" and event.data["detail"] == "clickhouse":
+            begun[query] = event
+        elif event.data["name"] == "tool_completed" and query in begun:
+            since_s = begun.pop(query).at_s
+            yield Sample("clickhouse_query", since_s, event.at_s - since_s)

@@ -1,0 +1,57 @@
+"""Arrivals: the plan of a load, its operations at the times that the arrival rates give.
+
+An open model: when somebody does something does not depend on how long what went before takes (Schroeder, Wierman,
+Harchol-Balter: Open Versus Closed: A Cautionary Tale, NSDI 2006).
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import pairwise
+
+from simulator.errors import InputError
+from simulator.load.profile import Load, Mixed
+from simulator.plan import Do, Plan, Setting, Step
+
+__all__ = ["due_s", "plan_of"]
+
+
+def plan_of(load: Load, mix: Sequence[Mixed], arrival: str, seed: int, *, latency_s: float) -> Plan:
+    """Return the plan of a load. `arrival` is the operation by which a user comes, if the system needs one."""
+    mix = [each for each in load.mix or mix if each.weight]
+    if not mix:
+        raise InputError("there is nothing that users do. Add a [[mix]] to the load profile, or System.mix.")
+    users = (_deeds(load, mix, arrival, user, random.Random(f"{seed} {user}")) for user in range(load.users))
+    deeds = list(merge(*users, key=lambda deed: deed[0]))
+    if not deeds:
+        raise InputError(f"in {load.duration_s:g} s nobody does anything. Give more time, or a higher per_minute.")
+    after_s = [later - now for (now, _), (later, _) in pairwise(deeds)]
+    after_s.append(max(0.0, load.duration_s - deeds[-1][0]))
+    steps = tuple(Step(do, gap) for (_, do), gap in zip(deeds, after_s, strict=True))
+    return Plan(Setting(load.users, latency_s, seed), steps)
+
+
+def due_s(plan: Plan) -> list[float]:
+    """Return when each step is due, in seconds after the first."""
+    at_s, due = 0.0, []
+    for step in plan.steps:
+        due.append(at_s)
+        at_s += step.after_s
+    return due
+
+
+def _deeds(
+    load: Load, mix: Sequence[Mixed], arrival: str, user: int, draw: random.Random
+) -> Iterator[tuple[float, Do]]:
+    """Yield what one user does, each with its time in seconds, in order."""
+    # Everybody has a part of the time for arriving, so that it is a ramp and not a crowd.
+    at_s = load.arrive_within_s * (user + draw.random()) / load.users
+    if arrival:
+        yield at_s, Do(arrival, user)
+    weights = [each.weight for each in mix]
+    while True:
+        at_s += draw.expovariate(load.per_minute / 60.0)
+        if at_s > load.duration_s:
+            return
+        chosen = draw.choices(mix, weights)[0]
+        yield at_s, Do(chosen.operation, user, chosen.arguments)

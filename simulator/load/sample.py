@@ -1,0 +1,50 @@
+"""Samples: what one run showed of what is measured, each at a moment."""
+
+from collections.abc import Iterator
+
+import attrs
+
+from simulator.history import History
+from simulator.load.quantity import Dimension
+
+__all__ = ["ERRORS", "LOST", "SUCCESSES", "Sample", "outcome", "samples_of"]
+
+ERRORS, SUCCESSES = "error_rate", "success_rate"
+"""The measures of whether what users do comes to what they want."""
+
+LOST = float("inf")
+"""The value of a latency whose end never came."""
+
+
+@attrs.frozen
+class Sample:
+    """One value of a measure, in the base unit of its dimension: seconds, bytes, a share; of a rate 1 or 0.
+
+    `at_s` is when it was begun, in seconds since the run began. With the number of an `operation` its latency counts
+    from when that was due, not from when it could be begun: else a slow system would thin out its own measurements
+    (coordinated omission).
+    """
+
+    measure: str
+    at_s: float
+    value: float
+    operation: int | None = None
+    dimension: Dimension = "s"
+
+
+def outcome(at_s: float, *, ok: bool) -> tuple[Sample, Sample]:
+    """Return the samples of whether something that was begun at a moment came to what was wanted."""
+    failed, done = Sample(ERRORS, at_s, float(not ok), dimension="%"), Sample(SUCCESSES, at_s, float(ok), dimension="%")
+    return failed, done
+
+
+def samples_of(history: History) -> Iterator[Sample]:
+    """Yield what the operations of a history show: latencies under their names, and whether they happened.
+
+    One that was refused has no latency: it would make the others look fast.
+    """
+    for each in history.operations():
+        yield from outcome(each.invoked.at_s, ok=each.ok)
+        if not each.failed:
+            took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST
+            yield Sample(each.name, each.invoked.at_s, took_s, each.number)

@@ -1,0 +1,38 @@
+"""A load in simulation: its plan applied to a world, and what that showed."""
+
+from collections.abc import Callable, Iterable
+
+from simulator.load.measured import Loaded, Measured
+from simulator.load.sample import Sample, outcome
+from simulator.plan import Plan
+from simulator.property import Property
+from simulator.simulated_run import SimulatedRun
+from simulator.system import System
+
+__all__ = ["load_simulated"]
+
+
+def load_simulated(
+    system: System,
+    plan: Plan,
+    duration_s: float,
+    properties: Iterable[Property],
+    on_progress: Callable[[int, float], None],
+) -> Loaded:
+    """Apply the plan of a load in a world of its own, and measure it.
+
+    `on_progress` is told how many steps are taken, and the simulated seconds.
+    """
+    system.check_plan(plan)
+    not_begun: list[Sample] = []
+    with SimulatedRun(system, plan.setting) as run:
+        for number, step in enumerate(plan.steps, 1):
+            if not run.applicable(step):
+                not_begun += outcome(run.world.now_s, ok=False)
+            run.apply(step)
+            on_progress(number, run.world.now_s)
+        result = run.finish(properties)
+        measured = Measured(duration_s)
+        measured.add(run.system.samples(result.history))
+        measured.add(not_begun)
+    return Loaded(result, measured, len(run.steps), len(plan.steps) - len(run.steps))

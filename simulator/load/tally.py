@@ -1,0 +1,80 @@
+"""Tallies: many samples of one measure, in little memory, as percentiles to three digits; they can be merged.
+
+HdrHistogram keeps the digits over the whole range, so that the slowest are told as exactly as the others
+(hdrhistogram.org).
+"""
+
+from collections.abc import Callable, Mapping
+from math import ceil, inf
+
+from hdrh.histogram import HdrHistogram
+
+from simulator.load.objective import Statistic
+from simulator.load.quantity import Dimension
+from simulator.load.sample import LOST
+
+__all__ = ["Tally"]
+
+FINEST: Mapping[Dimension, float] = {"s": 1e-6, "%": 1e-6, "B": 1024.0, "": 1.0}
+"""The smallest difference that is kept, per dimension; for larger values three digits are."""
+STEPS_MAX = 2**44
+"""Of these: half a year, or more memory than there is."""
+DIGITS = 3
+
+
+class Tally:
+    """What the samples of one measure come to. A lost one counts as longer than any other."""
+
+    def __init__(self, dimension: Dimension = "s") -> None:
+        self.dimension = dimension
+        self.count = 0
+        self.lost = 0
+        self.total = 0.0
+        self.least = inf
+        self.most = -inf
+        self._histogram = HdrHistogram(1, STEPS_MAX, DIGITS)
+
+    def add(self, value: float) -> None:
+        """Count one value, not negative, or `LOST`."""
+        self.count += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
+        if value == LOST:
+            self.lost += 1
+        else:
+            self._histogram.record_value(min(STEPS_MAX, round(value / FINEST[self.dimension])))
+
+    def merge(self, other: "Tally") -> None:
+        """Count what another has counted, too."""
+        self.count += other.count
+        self.lost += other.lost
+        self.total += other.total
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+        self._histogram.add(other._histogram)
+
+    def percentile(self, percent: float) -> float:
+        """Return the smallest value that so many percent of the values do not exceed, to three digits."""
+        rank = ceil(percent / 100 * self.count)
+        kept = self.count - self.lost
+        if rank > kept:
+            return LOST
+        if rank <= 1:
+            return self.least
+        steps = float(self._histogram.get_value_at_percentile(100 * rank / kept))
+        return min(self.most, steps * FINEST[self.dimension])
+
+    def value_of(self, statistic: Statistic) -> float:
+        """Return a statistic of what was counted; there must be something."""
+        assert self.count, "of nothing there is no statistic"
+        if statistic.name == "p":
+            return self.percentile(statistic.percentile)
+        return _NAMED[statistic.name](self)
+
+
+_NAMED: Mapping[str, Callable[[Tally], float]] = {
+    "min": lambda tally: tally.least,
+    "avg": lambda tally: tally.total / tally.count,
+    "med": lambda tally: tally.percentile(50),
+    "max": lambda tally: tally.most,
+    "count": lambda tally: float(tally.count),
+}

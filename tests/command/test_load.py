@@ -1,0 +1,108 @@
+"""`wavetank load`: many users at once, held to objectives and promises."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command.stage import BANK, called, wavetank
+
+BRIEF = ("--profile", "peak", "--users", "8", "--duration", "30s", "--seed", "3")
+OWN = """
+users = 5
+per_minute = 30
+duration = "20s"
+arrive_within = "1s"
+[[mix]]
+operation = "deposit"
+arguments = {amount = 3}
+[[mix]]
+operation = "read"
+"""
+
+
+def test_a_healthy_platform_meets_every_objective(tmp_path: Path) -> None:
+    """Those of processes are told to be for live loads; all others have samples."""
+    code, out, _ = called(tmp_path, "load", *BRIEF, "--json", "out.json")
+    assert code == 0, out
+    told = json.loads((tmp_path / "out.json").read_bytes())
+    assert {each["measure"]: each["met"] for each in told["objectives"]} == {
+        "ws_latency": "met",
+        "simple_agent": "met",
+        "complex_agent": "met",
+        "clickhouse_query": "met",
+        "memory": "only live",
+        "cpu": "only live",
+        "error_rate": "met",
+        "success_rate": "met",
+    }
+    assert told["begun"] == told["measures"]["error_rate"]["samples"]
+    assert "no promise is broken" in out
+    assert out.count("✓") == 6
+
+
+def test_the_same_seed_is_the_same_load_in_any_process(tmp_path: Path) -> None:
+    """What is measured in simulation is no luck."""
+    results = []
+    for number in ("1", "2"):
+        ran = wavetank(tmp_path, "load", *BRIEF, "--json", f"{number}.json", PYTHONHASHSEED=number)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        told = json.loads((tmp_path / f"{number}.json").read_bytes())
+        assert told.pop("real_s") > 0
+        results.append(told)
+    assert results[0] == results[1]
+
+
+def test_objectives_that_are_missed_or_without_samples_fail(tmp_path: Path) -> None:
+    """A measurement that measures nothing is no success."""
+    objectives = '[objectives]\ndeposit = "p(50) < 1ms"\nread = "max < 10s"\nwithdraw = "max < 10s"\n'
+    (tmp_path / "own.toml").write_text(OWN + objectives)
+    code, out, _ = called(tmp_path, "load", BANK, "--profile", "own.toml", "--seed", "1")
+    assert code == 1
+    lines = {line.split()[1]: line for line in out.splitlines() if line[:1] in ("✓", "✗")}
+    assert "MISSED" in lines["deposit"]
+    assert lines["read"].startswith("✓")
+    assert "NO SAMPLES" in lines["withdraw"]
+
+
+def test_promises_are_judged_under_load(tmp_path: Path) -> None:
+    """A cache that mixes users up answers as fast as any other."""
+    code, out, _ = called(tmp_path, "load", *BRIEF, "--defect", "cache-without-user")
+    assert code == 1
+    assert "VIOLATED  isolation" in out
+    assert "✗" not in out
+
+
+def test_a_system_of_ones_own_needs_only_a_mix(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(OWN + '[objectives]\ndeposit = "p(99) < 1s"\n')
+    code, out, _ = called(tmp_path, "load", BANK, "--profile", "own.toml", "--seed", "1")
+    assert "✓ deposit" in out
+    assert code == 1, "and its lost update is found: deposits meet"
+    assert "VIOLATED  no-deposit-is-lost" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--profile", "stedy"), "no load profile named 'stedy'"),
+        (("--profile", "none.toml"), "the load profile cannot be read"),
+        (("--users", "0"), "0 is not in the range"),
+        (("--duration", "soon"), "'soon' is not a duration"),
+        ((BANK,), "there is nothing that users do"),
+        (("--target", "none.toml"), "the target cannot be read"),
+        (("--target", "none.toml", "--defect", "cache-without-user"), "--defect plants bugs in simulation"),
+        (("--json", "none/out.json"), "there is no directory"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_at_once(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    code, _, error = called(tmp_path, "load", *words)
+    assert code == 2
+    assert told in error
+    assert len(error.strip().splitlines()) <= 4
+
+
+def test_an_operation_that_the_system_does_not_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(OWN.replace('"read"', '"withdraw"'))
+    code, _, error = called(tmp_path, "load", BANK, "--profile", "own.toml")
+    assert code == 2
+    assert "no operation 'withdraw'" in error

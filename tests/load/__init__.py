@@ -1,0 +1,1 @@
+"""Load: plans of arrival rates, what they measure, and what is held against it."""

@@ -1,0 +1,80 @@
+"""Tallies: percentiles to three digits, merged as if all had been counted in one place."""
+
+from math import ceil, inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.load.measured import LIVE_ONLY, Measured, Met, judge_objectives
+from simulator.load.objective import Statistic, parse_objective
+from simulator.load.sample import LOST, Sample
+from simulator.load.tally import Tally
+
+VALUES = st.lists(st.floats(1e-6, 1e5) | st.just(LOST), min_size=1, max_size=60)
+PERCENTS = (0.1, 25.0, 50.0, 90.0, 99.0, 99.9, 100.0)
+
+
+def tally(values: list[float]) -> Tally:
+    made = Tally()
+    for each in values:
+        made.add(each)
+    return made
+
+
+@given(VALUES)
+def test_percentiles_are_those_of_the_sorted_values(values: list[float]) -> None:
+    """Three digits of them: HdrHistogram's promise, checked against what it would be slow to keep."""
+    made = tally(values)
+    for percent in PERCENTS:
+        true = sorted(values)[max(1, ceil(percent / 100 * len(values))) - 1]
+        assert made.percentile(percent) == pytest.approx(true, rel=2e-3, abs=1e-6)
+
+
+@given(VALUES, VALUES)
+def test_what_was_counted_apart_can_be_merged(one: list[float], other: list[float]) -> None:
+    """As several generators of load count, and one of them tells."""
+    merged, together = tally(one), tally(one + other)
+    merged.merge(tally(other))
+    assert (merged.count, merged.lost, merged.least, merged.most) == (
+        together.count,
+        together.lost,
+        together.least,
+        together.most,
+    )
+    assert [merged.percentile(each) for each in PERCENTS] == [together.percentile(each) for each in PERCENTS]
+
+
+def test_what_never_came_is_longer_than_anything() -> None:
+    """Leaving it out would make a system look faster the more it loses."""
+    made = tally([0.1] * 98 + [LOST] * 2)
+    assert made.percentile(98) == pytest.approx(0.1, rel=1e-3)
+    assert made.percentile(99) == inf
+    assert made.value_of(Statistic("max")) == inf
+
+
+def test_memory_is_kept_as_exactly_as_time() -> None:
+    made = Tally("B")
+    for gigabytes in range(1, 101):
+        made.add(gigabytes * 2.0**30)
+    assert made.percentile(99) == pytest.approx(99 * 2.0**30, rel=2e-3)
+
+
+def test_without_samples_an_objective_is_not_met() -> None:
+    """Else a broken measurement would pass."""
+    objectives = [parse_objective("latency", "p(99) < 1s"), parse_objective("memory", "max < 1GiB")]
+    measured = Measured(60.0)
+    judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
+    assert [(each.met, each.is_failure) for each in judged] == [(Met.NO_SAMPLES, True), (Met.LIVE_ONLY, False)]
+    assert judge_objectives(objectives, measured.tallies)[1].is_failure
+    measured.add([Sample("latency", 1.0, 0.5), Sample("memory", 1.0, 3 * 2.0**30, dimension="B")])
+    judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
+    assert [each.met for each in judged] == [Met.MET, Met.MISSED]
+
+
+def test_each_part_of_the_time_has_its_own_tally() -> None:
+    """Also what is begun in the last moment."""
+    measured = Measured(60.0)
+    measured.add([Sample("latency", at_s, 1.0) for at_s in (0.0, 0.5, 1.5, 60.0)])
+    counts = [window.count if window is not None else 0 for window in measured.windows["latency"]]
+    assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 1, 4)

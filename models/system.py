@@ -64,7 +64,7 @@ from simulator.services.llm import SimulatedLLM
 from simulator.services.postgresql import SimulatedPostgreSQL
 from simulator.services.redis import SimulatedRedis
 
-__all__ = ["ChatSystem", "system"]
+__all__ = ["ChatSystem", "deployed", "system"]
 
 GATEWAY_PORT = 8000
 REDIS_PORT = 6379
@@ -185,6 +185,9 @@ class ChatSystem(System):
         each.name: f"{each.breaks}: {each.summary} (Imitates {each.imitates}.)" for each in DEFECTS
     }
 
+    token_s: ClassVar[int] = TOKEN_S
+    """How long a token is valid: for a moment, so that it ends in runs of a minute."""
+
     sessions: dict[str, str]
     """The session that each user of a run was welcomed in last: what others may have got hold of."""
     adapter: type[Adapter] | None = None
@@ -218,7 +221,7 @@ class ChatSystem(System):
         clickhouse = SimulatedClickHouse(port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S)
         postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
         llm = SimulatedLLM(port=LLM_PORT, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
-        config = attrs.evolve(CONFIG, defects=self.planted)
+        config = attrs.evolve(CONFIG, defects=self.planted, token_s=self.token_s)
         yield Host("redis", redis.main, on_crash=redis.crash)
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
@@ -433,7 +436,7 @@ class ChatSystem(System):
             secret=DEMO_SECRET,
             token=chat_client_of(user).token,
             ended=user.memory.get("ended"),
-            expired=_expired_token(user),
+            expired=_expired_token(user, self.token_s),
             others_session=next((each for name, each in self.sessions.items() if name != user.name), None),
         )
 
@@ -555,9 +558,9 @@ def _as_observed(frame: ServerFrame) -> dict[str, Any]:
     return fields
 
 
-def _expired_token(user: User) -> str | None:
+def _expired_token(user: User, token_s: float) -> str | None:
     """Return the newest of the user's tokens that has certainly expired."""
-    received_until_s = trio.current_time() - TOKEN_S - EXPIRED_FOR_S
+    received_until_s = trio.current_time() - token_s - EXPIRED_FOR_S
     tokens: list[tuple[float, str]] = user.memory.get("tokens", [])
     return next((token for received_s, token in reversed(tokens) if received_s < received_until_s), None)
 
@@ -631,4 +634,11 @@ def _type_of(frame: type) -> str:
     return str(frame.__struct_config__.tag)
 
 
+class DeployedChatSystem(ChatSystem):
+    """The platform with tokens that are valid for as long as in a deployment: what is put under load."""
+
+    token_s: ClassVar[int] = 300
+
+
 system = ChatSystem()
+deployed = DeployedChatSystem()

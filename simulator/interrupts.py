@@ -51,6 +51,11 @@ class Interrupts:
         finally:
             self.is_deferring = False
 
+    @property
+    def came(self) -> bool:
+        """Whether an interrupt has come."""
+        return self._came > 0
+
     def check(self) -> None:
         """Raise KeyboardInterrupt if an interrupt has come."""
         if self._came:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import msgspec
-import trio
 
 from simulator.errors import InputError
 from simulator.live.expressible import inexpressible
@@ -15,14 +14,14 @@ from simulator.live.target import load_target
 from simulator.live.validation import adapted_to
 from simulator.load.arrivals import plan_of
 from simulator.load.live import load_live
-from simulator.load.measured import LIVE_ONLY, Judged, Loaded, Measured, Met, judge_objectives
+from simulator.load.measured import LIVE_ONLY, Judged, Loaded, Measured, Met, fails, judge_objectives
 from simulator.load.profile import PROFILES, Load, load_profile
 from simulator.load.quantity import Quantity
 from simulator.load.sample import ERRORS, SUCCESSES
 from simulator.load.simulated import load_simulated
 from simulator.plan import Plan
 from simulator.system import System, load_system
-from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, defect_option
+from wavetank.arguments import SECONDS, defect_option
 from wavetank.live import target_system
 from wavetank.progress import Line
 from wavetank.results import FILE, check_writable, write_results
@@ -30,6 +29,7 @@ from wavetank.ungrouped import ungrouped
 
 __all__ = ["load"]
 
+DEPLOYED_SYSTEM = "models.system:deployed"
 SEED_MAX = 2**32 - 1
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.LIVE_ONLY: "-"}
@@ -68,7 +68,7 @@ without any sample is missed. Exit codes: 1 an objective is missed or a property
 
 
 @click.command(epilog=EPILOG)
-@click.argument("system", default=DEFAULT_SYSTEM)
+@click.argument("system", default=DEPLOYED_SYSTEM)
 @click.option("--profile", default="steady", show_default=True, metavar="NAME|FILE", help="One of these, or TOML.")
 @click.option("--users", type=click.IntRange(1, 10_000), help="How many, instead of the profile's number.")
 @click.option("--duration", type=SECONDS, help="How long, instead of the profile's time (90, 2m, 1h).")
@@ -115,9 +115,11 @@ def load(
     unmeasurable = LIVE_ONLY if target_file is None else ()
     judged = judge_objectives(objectives, loaded.measured.tallies, unmeasurable)
     click.echo("\n".join(_lines(loaded, judged, progress.took_s, is_live=target_file is not None)))
-    failed = any(each.is_failure for each in judged) or bool(loaded.result.violated)
+    failed = fails(judged, is_interrupted=loaded.is_interrupted) or bool(loaded.result.violated)
     written = write_results(json_file, _as_json(system, profile, chosen, seed, loaded, judged, progress.took_s))
-    return 1 if failed else 0 if written else 2
+    if failed:
+        return 1
+    return 130 if loaded.is_interrupted else 0 if written else 2
 
 
 class Progress(Line):
@@ -154,7 +156,7 @@ def _load_live(
     if problems:
         raise InputError(f"the load cannot be put on {target_file}: {'; '.join(problems)}.")
     with ungrouped():
-        return trio.run(load_live, live, plan, duration_s, target, live.all_properties(), on_progress)
+        return load_live(live, plan, duration_s, target, live.all_properties(), on_progress)
 
 
 def _lines(loaded: Loaded, judged: list[Judged], real_s: float, *, is_live: bool) -> Iterator[str]:
@@ -164,7 +166,13 @@ def _lines(loaded: Loaded, judged: list[Judged], real_s: float, *, is_live: bool
     yield ""
     yield from _table(loaded.measured)
     yield ""
-    yield from _property_lines(loaded)
+    for name, verdict in loaded.result.verdicts.items():
+        if verdict.violation is not None:
+            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
+    if not loaded.result.violated:
+        yield "no promise is broken"
+    if loaded.is_interrupted:
+        yield "interrupted; the figures are those of what there was by then"
     aside = f", {loaded.not_begun:,} could not be begun" if loaded.not_begun else ""
     counted = f"{loaded.begun:,} operations{aside}, {len(loaded.result.history.events):,} events"
     if is_live:
@@ -201,15 +209,6 @@ def _table(measured: Measured) -> Iterator[str]:
         yield f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells)
 
 
-def _property_lines(loaded: Loaded) -> Iterator[str]:
-    for name in loaded.result.violated:
-        violation = loaded.result.verdicts[name].violation
-        assert violation is not None
-        yield f"VIOLATED  {name}: {violation.evidence}"
-    if not loaded.result.violated:
-        yield "no promise is broken"
-
-
 def _as_json(
     system: str, profile: str, load: Load, seed: int, loaded: Loaded, judged: list[Judged], real_s: float
 ) -> bytes:
@@ -243,6 +242,7 @@ def _as_json(
         "begun": loaded.begun,
         "not_begun": loaded.not_begun,
         "late_s": loaded.late_s,
+        "interrupted": loaded.is_interrupted,
         "lasted_s": loaded.result.simulated_s,
         "real_s": real_s,
     }

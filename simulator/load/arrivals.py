@@ -13,7 +13,7 @@ from simulator.errors import InputError
 from simulator.load.profile import Load, Mixed
 from simulator.plan import Do, Plan, Setting, Step
 
-__all__ = ["due_s", "plan_of"]
+__all__ = ["plan_of"]
 
 
 def plan_of(load: Load, mix: Sequence[Mixed], arrival: str, seed: int, *, latency_s: float) -> Plan:
@@ -29,15 +29,6 @@ def plan_of(load: Load, mix: Sequence[Mixed], arrival: str, seed: int, *, latenc
     after_s.append(max(0.0, load.duration_s - deeds[-1][0]))
     steps = tuple(Step(do, gap) for (_, do), gap in zip(deeds, after_s, strict=True))
     return Plan(Setting(load.users, latency_s, seed), steps)
-
-
-def due_s(plan: Plan) -> list[float]:
-    """Return when each step is due, in seconds after the first."""
-    at_s, due = 0.0, []
-    for step in plan.steps:
-        due.append(at_s)
-        at_s += step.after_s
-    return due
 
 
 def _deeds(

@@ -1,14 +1,15 @@
 """A load on a live deployment: each operation when it is due, by the clock, whatever became of those before."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import NoReturn
 
 import attrs
 import trio
 
+from simulator.interrupts import Interrupts
 from simulator.live.run import LiveRun, run_live
 from simulator.live.target import Target
-from simulator.load.arrivals import due_s
 from simulator.load.measured import Loaded, Measured
 from simulator.load.processes import Processes
 from simulator.load.sample import Sample, outcome
@@ -19,36 +20,47 @@ from simulator.system import System
 __all__ = ["load_live"]
 
 SAMPLED_EVERY_S = 1.0
+INTERRUPTED_WITHIN_S = 0.2
 
 
 class Pace:
     """Takes the steps of a load by the clock, and keeps what only that can tell."""
 
-    def __init__(self, plan: Plan, on_progress: Callable[[int, float], None]) -> None:
+    def __init__(self, plan: Plan, on_progress: Callable[[int, float], None], interrupts: Interrupts) -> None:
         self.late_s: dict[int, float] = {}
         """How late each operation was begun, by its number."""
-        self.samples: list[Sample] = []
-        """What users did not show: what could not be begun, and what processes took."""
+        self.missed: list[tuple[Sample, ...]] = []
+        """What could not be begun."""
+        self.taken: list[Sample] = []
+        """What processes took of the machine."""
         self._plan = plan
         self._on_progress = on_progress
+        self._interrupts = interrupts
 
     async def drive(self, run: LiveRun) -> None:
-        """Take every step when it is due, if it makes sense then."""
+        """Take every step when it is due, if it makes sense then, until an interrupt comes."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, run)
-            begun_s = run.history.now_s
-            for number, (after_s, step) in enumerate(zip(due_s(self._plan), self._plan.steps, strict=True), 1):
-                at_s = begun_s + after_s
-                await trio.sleep(max(0.0, at_s - run.history.now_s))
-                if run.applicable(step):
-                    run.begin(step)
-                    invoked = run.history.events[-1]
-                    assert invoked.operation is not None, "a load is made of operations"
-                    self.late_s[invoked.operation] = invoked.at_s - at_s
-                else:
-                    self.samples += outcome(at_s, ok=False)
-                self._on_progress(number, at_s)
+            await self._take_steps(run)
             nursery.cancel_scope.cancel()
+
+    async def _take_steps(self, run: LiveRun) -> None:
+        at_s = run.history.now_s
+        for number, step in enumerate(self._plan.steps, 1):
+            if run.applicable(step):
+                run.begin(step)
+                invoked = run.history.events[-1]
+                assert invoked.operation is not None, "a load is made of operations"
+                self.late_s[invoked.operation] = invoked.at_s - at_s
+            else:
+                self.missed.append(outcome(at_s, ok=False))
+            self._on_progress(number, at_s)
+            at_s += step.after_s
+            while (wait_s := at_s - run.history.now_s) > 0 and not self._interrupts.came:
+                await trio.sleep(min(wait_s, INTERRUPTED_WITHIN_S))
+            if self._interrupts.came:
+                return
+            await trio.lowlevel.checkpoint()  # late or not, what answers come in between is seen
 
     def since_due(self, sample: Sample) -> Sample:
         """Return a sample as it is from when its operation was due."""
@@ -58,11 +70,11 @@ class Pace:
     async def _watch(self, run: LiveRun) -> NoReturn:
         processes, pids = Processes(), run.processes()
         while True:
-            self.samples += processes.sample(pids, run.history.now_s)
+            self.taken += processes.sample(pids, run.history.now_s)
             await trio.sleep(SAMPLED_EVERY_S)
 
 
-async def load_live(
+def load_live(
     system: System,
     plan: Plan,
     duration_s: float,
@@ -70,11 +82,15 @@ async def load_live(
     properties: Iterable[Property],
     on_progress: Callable[[int, float], None],
 ) -> Loaded:
-    """Apply the plan of a load to a deployment, measure it, and undo everything, also when interrupted."""
-    pace = Pace(plan, on_progress)
-    result = await run_live(system, plan, pace.drive, target, properties)
+    """Apply the plan of a load to a deployment, and measure it; after an interrupt what there is by then.
+
+    Everything is undone in the end. Errors may come as groups.
+    """
+    with Interrupts() as interrupts, interrupts.deferred():
+        pace = Pace(plan, on_progress, interrupts)
+        result = trio.run(run_live, system, plan, pace.drive, target, properties)
     measured = Measured(duration_s)
     measured.add(map(pace.since_due, system.samples(result.history)))
-    measured.add(pace.samples)
-    begun = len(pace.late_s)
-    return Loaded(result, measured, begun, len(plan.steps) - begun, max(pace.late_s.values(), default=0.0))
+    measured.add(chain(pace.taken, *pace.missed))
+    late_s = max(pace.late_s.values(), default=0.0)
+    return Loaded(result, measured, len(pace.late_s), len(pace.missed), late_s, is_interrupted=interrupts.came)

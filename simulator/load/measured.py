@@ -11,7 +11,7 @@ from simulator.load.sample import Sample
 from simulator.load.tally import Tally
 from simulator.run import Result
 
-__all__ = ["LIVE_ONLY", "Judged", "Loaded", "Measured", "Met", "judge_objectives"]
+__all__ = ["LIVE_ONLY", "Judged", "Loaded", "Measured", "Met", "fails", "judge_objectives"]
 
 WINDOWS = 60
 LIVE_ONLY = ("memory", "cpu")
@@ -50,6 +50,7 @@ class Loaded:
     begun: int
     not_begun: int
     late_s: float = 0.0
+    is_interrupted: bool = False
 
 
 class Met(enum.Enum):
@@ -70,10 +71,10 @@ class Judged:
     value: float = nan
     samples: int = 0
 
-    @property
-    def is_failure(self) -> bool:
-        """Whether the load fails by it. What nothing was measured of is not met."""
-        return self.met in (Met.MISSED, Met.NO_SAMPLES)
+
+def fails(judged: Iterable[Judged], *, is_interrupted: bool) -> bool:
+    """Say whether a load fails by its objectives. What nothing was measured of is not met, if there was the time."""
+    return any(each.met is Met.MISSED or (each.met is Met.NO_SAMPLES and not is_interrupted) for each in judged)
 
 
 def judge_objectives(

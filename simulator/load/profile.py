@@ -15,6 +15,7 @@ from simulator.load.quantity import seconds_of
 __all__ = ["PROFILES", "Load", "Mixed", "load_profile"]
 
 USERS_MAX = 10_000
+OPERATIONS_MAX = 1_000_000
 ARRIVE_WITHIN_S = 60.0
 
 
@@ -63,6 +64,11 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise InputError(f"{where}: users={self.users} is not between 1 and {USERS_MAX}.")
         if not 0 < self.per_minute <= 60_000:
             raise InputError(f"{where}: per_minute={self.per_minute:g} is not between 0 and 60000.")
+        operations = self.users * self.per_minute * self.duration_s / 60
+        if operations > OPERATIONS_MAX:
+            raise InputError(
+                f"{where}: that is {operations:,.0f} operations, and {OPERATIONS_MAX:,} are the most. Take less of it."
+            )
         for each in self.mix:
             if not 0 <= each.weight < float("inf"):
                 raise InputError(
@@ -70,7 +76,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                 )
         if self.mix and not any(each.weight for each in self.mix):
             raise InputError(f"{where}: nothing in mix has a weight above 0, so users would do nothing.")
-        _ = self.duration_s, self.arrive_within_s, self.parsed({})
+        _ = self.arrive_within_s, self.parsed({})
 
     def __str__(self) -> str:
         rate = f"{self.per_minute:g} a minute each"

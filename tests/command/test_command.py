@@ -32,6 +32,7 @@ COMMANDS = [
     ("fidelity",),
     ("observe",),
     ("import",),
+    ("load",),
 ]
 
 

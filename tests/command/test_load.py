@@ -1,11 +1,13 @@
 """`wavetank load`: many users at once, held to objectives and promises."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.command.stage import BANK, called, wavetank
+from tests.command.stage import BANK, called, on_a_terminal, wavetank
 
 BRIEF = ("--profile", "peak", "--users", "8", "--duration", "30s", "--seed", "3")
 OWN = """
@@ -106,3 +108,23 @@ def test_an_operation_that_the_system_does_not_have_is_named(tmp_path: Path) -> 
     code, _, error = called(tmp_path, "load", BANK, "--profile", "own.toml")
     assert code == 2
     assert "no operation 'withdraw'" in error
+
+
+def test_an_interrupt_ends_it_with_what_there_is_by_then(tmp_path: Path) -> None:
+    """Half an hour of load is not thrown away because somebody has seen enough."""
+    running, terminal = on_a_terminal(tmp_path, "load", "--profile", "sustained", "--seed", "1", "--json", "out.json")
+    try:
+        shown = b""
+        while b"operations" not in shown:
+            shown += os.read(terminal, 4096)
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate()
+    finally:
+        running.kill()
+        os.close(terminal)
+    assert running.returncode == 130, out
+    assert "interrupted; the figures are those of what there was by then" in out
+    told = json.loads((tmp_path / "out.json").read_bytes())
+    assert told["interrupted"]
+    assert 0 < told["begun"] < 5000
+    assert told["violated"] == []

@@ -48,6 +48,7 @@ def test_a_file_says_all_of_it(tmp_path: Path) -> None:
         (("users = 100", "users = 'many'"), r"Expected `int`"),
         (("per_minute = 2", "per_minute = -1"), r"per_minute=-1 is not between"),
         (("per_minute = 2", "per_minute = nan"), r"per_minute=nan is not between"),
+        (("'10m'", "'500h'"), r"that is 6,000,000 operations, and 1,000,000 are the most"),
         (("'10m'", "'soon'"), r"is no quantity"),
         (("weight = 4", "weight = -4"), r"weight=-4 of 'ask' is no weight"),
         (("weight = 4", "weight = 0"), r"nothing in mix has a weight"),

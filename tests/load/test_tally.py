@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.load.measured import LIVE_ONLY, Measured, Met, judge_objectives
+from simulator.load.measured import LIVE_ONLY, Measured, Met, fails, judge_objectives
 from simulator.load.objective import Statistic, parse_objective
 from simulator.load.sample import LOST, Sample
 from simulator.load.tally import Tally
@@ -65,11 +65,16 @@ def test_without_samples_an_objective_is_not_met() -> None:
     objectives = [parse_objective("latency", "p(99) < 1s"), parse_objective("memory", "max < 1GiB")]
     measured = Measured(60.0)
     judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
-    assert [(each.met, each.is_failure) for each in judged] == [(Met.NO_SAMPLES, True), (Met.LIVE_ONLY, False)]
-    assert judge_objectives(objectives, measured.tallies)[1].is_failure
+    assert [each.met for each in judged] == [Met.NO_SAMPLES, Met.LIVE_ONLY]
+    assert fails(judged, is_interrupted=False)
+    assert not fails(judged, is_interrupted=True)
+    assert not fails(judged[1:], is_interrupted=False)
+    assert fails(judge_objectives(objectives, measured.tallies)[1:], is_interrupted=False)
     measured.add([Sample("latency", 1.0, 0.5), Sample("memory", 1.0, 3 * 2.0**30, dimension="B")])
     judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
     assert [each.met for each in judged] == [Met.MET, Met.MISSED]
+    assert not fails(judged[:1], is_interrupted=False)
+    assert fails(judged, is_interrupted=True)
 
 
 def test_each_part_of_the_time_has_its_own_tally() -> None:

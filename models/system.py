@@ -118,11 +118,13 @@ PATIENCE: Mapping[str, float] = {
     "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,
 }
 MIX = (
-    Mixed("ask", 4.0, {"question": QUESTIONS[0], "thread": THREADS[0]}),
-    Mixed("ask", 4.0, {"question": PERSONAL, "thread": THREADS[1]}),
-    Mixed("run_workflow", 2.0, {"question": QUESTIONS[2], "thread": THREADS[0], "workflow": DIAMOND}),
+    Mixed("ask", 6.0, {"question": "how was minute {number}?", "thread": THREADS[0]}),
+    Mixed("ask", 2.0, {"question": PERSONAL, "thread": THREADS[1]}),
+    Mixed(
+        "run_workflow", 2.0, {"question": "why was minute {number} slow?", "thread": THREADS[0], "workflow": DIAMOND}
+    ),
 )
-"""What users do under load."""
+"""What users do under load. Most questions are new: answers to the others come from the cache."""
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
@@ -217,10 +219,17 @@ class ChatSystem(System):
 
     def hosts(self) -> Iterator[Host]:
         """The stores, the LLM, the gateways behind one name, and the agents."""
-        redis = SimulatedRedis(port=REDIS_PORT)
-        clickhouse = SimulatedClickHouse(port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S)
-        postgres = SimulatedPostgreSQL(port=POSTGRES_PORT)
-        llm = SimulatedLLM(port=LLM_PORT, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
+        redis = SimulatedRedis(port=REDIS_PORT, capacity=self.capacity_of("redis"))
+        postgres = SimulatedPostgreSQL(port=POSTGRES_PORT, capacity=self.capacity_of("postgres"))
+        clickhouse = SimulatedClickHouse(
+            port=CLICKHOUSE_PORT, latency_s=CLICKHOUSE_LATENCY_S, capacity=self.capacity_of("clickhouse")
+        )
+        llm = SimulatedLLM(
+            port=LLM_PORT,
+            latency_s=LLM_LATENCY_S,
+            context_characters_max=LLM_CHARACTERS_MAX,
+            capacity=self.capacity_of("llm"),
+        )
         config = attrs.evolve(CONFIG, defects=self.planted, token_s=self.token_s)
         yield Host("redis", redis.main, on_crash=redis.crash)
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))

@@ -26,7 +26,8 @@ def measures(history: History) -> Iterator[Sample]:
 
     `connect` is until the welcome, `ws_latency` until the acknowledgement of a message, `simple_agent` and
     `complex_agent` until the reply to one that one agent answers, or several; each from when it was due. What was
-    refused has no latency, and counts as an error. `clickhouse_query` is one query of an agent, from its own log.
+    refused has no latency, and counts as an error. `degraded_rate` is of the replies that something was missing for.
+    `clickhouse_query` is one query of an agent, from its own log.
     """
     for each in history.operations("connect"):
         yield from outcome(each.invoked.at_s, ok=each.ok)
@@ -39,7 +40,15 @@ def measures(history: History) -> Iterator[Sample]:
             agents = "simple_agent" if exchange.is_to_one_agent else "complex_agent"
             yield Sample("ws_latency", sent_s, exchange.acknowledged_s - sent_s, number)
             yield Sample(agents, sent_s, exchange.answered_s - sent_s, number)
+        if exchange.reply is not None:
+            yield Sample("degraded_rate", sent_s, float(_is_degraded(exchange.reply)), dimension="%")
     yield from _queries(history)
+
+
+def _is_degraded(reply: Event) -> bool:
+    """Whether an agent did without what it should have asked, or could not do its part."""
+    nodes = reply.data["nodes"]
+    return reply.data["status"] == "partial" or (isinstance(nodes, dict) and "degraded" in nodes.values())
 
 
 def _queries(history: History) -> Iterator[Sample]:

@@ -21,6 +21,7 @@ from simulator.operation import Invocation, OperationType, operations_of
 from simulator.pending import Pending
 from simulator.plan import Do, Plan
 from simulator.property import Expectation, Property, Unknown, Violation, from_method
+from simulator.services.capacity import Capacity, ServiceModel
 from simulator.user import Observer, User, user_host
 
 __all__ = ["System", "load_named", "load_system"]
@@ -69,6 +70,9 @@ class System:
 
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
+
+    service_models: Mapping[str, ServiceModel] = {}
+    """How fast the simulated services of hosts are, for those that are not as fast as they are asked."""
 
     credentials: Mapping[str, str] = {}
     """Secrets of a live deployment, by the names that its target file has for them; none in simulation."""
@@ -174,6 +178,21 @@ class System:
             f"the target names an adapter, and {type(self).__name__} takes no adapter. "
             "Remove the key, or override System.adapted."
         )
+
+    def with_service_models(self, models: Mapping[str, ServiceModel]) -> Self:
+        """Return a copy whose services take their time. Raises InputError for a host that the system does not have."""
+        names = self.host_names()
+        for name in models:
+            if name not in names:
+                raise InputError(f"a service model is for host={name!r}. {known_names(names, '')}")
+        copied = copy.copy(self)
+        copied.service_models = dict(models)
+        return copied
+
+    def capacity_of(self, host: str) -> Capacity | None:
+        """Return how fast the simulated service of a host is to be, for `hosts` to ask; None if nobody says."""
+        model = self.service_models.get(host)
+        return None if model is None else Capacity(model, host)
 
     def count_of(self, kind: str) -> int:
         """Return how many hosts of a declared kind there are in this run."""

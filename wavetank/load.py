@@ -15,9 +15,10 @@ from simulator.live.validation import adapted_to
 from simulator.load.arrivals import plan_of
 from simulator.load.live import load_live
 from simulator.load.measured import LIVE_ONLY, Judged, Loaded, Measured, Met, fails, judge_objectives
+from simulator.load.objective import AVERAGE
 from simulator.load.profile import PROFILES, Load, load_profile
 from simulator.load.quantity import Quantity
-from simulator.load.sample import ERRORS, SUCCESSES
+from simulator.load.sample import is_rate
 from simulator.load.simulated import load_simulated
 from simulator.plan import Plan
 from simulator.system import System, load_system
@@ -60,6 +61,9 @@ A profile of your own:
   [objectives]                         # or System.objectives
   ws_latency = "p(99) < 100ms"
   error_rate = "< 0.1%"
+  [services.llm]                       # simulated: half of all answers take 0.4 s or less, none more
+  service_s = [[0.5, 0.4], [1.0, 2]]   # than 2 s; it works on four at once, and others wait in line
+  at_once = 4
 
 \b
 Latency counts from when something was due, not from when a slow system let it begin. An objective
@@ -107,7 +111,8 @@ def load(
     click.echo(f"seed    {seed}")
     with Progress(chosen.duration_s) as progress:
         if target_file is None:
-            loaded = load_simulated(under_test, plan, chosen.duration_s, under_test.all_properties(), progress.stepped)
+            simulated = under_test.with_service_models(chosen.services)
+            loaded = load_simulated(simulated, plan, chosen.duration_s, simulated.all_properties(), progress.stepped)
         else:
             loaded = _load_live(
                 under_test, plan, chosen.duration_s, target_file, progress.stepped, confirmed=yes_really
@@ -202,11 +207,13 @@ def _table(measured: Measured) -> Iterator[str]:
     width = max(map(len, measured.tallies), default=0)
     yield f"  {'':{width}}" + "".join(f"{title:>10}" for title in titles)
     for name, tally in measured.tallies.items():
-        if name in (ERRORS, SUCCESSES):
-            continue  # told by its objective; it has no percentiles
+        if is_rate(name):
+            continue
         values = [tally.least, *(tally.percentile(each) for each in PERCENTILES), tally.most]
         cells = [f"{tally.count:,}", *(str(Quantity(each, tally.dimension)) for each in values), f"{tally.lost:,}"]
         yield f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells)
+    rates = {name: Quantity(tally.value_of(AVERAGE), "%") for name, tally in measured.tallies.items() if is_rate(name)}
+    yield "  " + ", ".join(f"{name} {rate}" for name, rate in rates.items())
 
 
 def _as_json(

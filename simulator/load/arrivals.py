@@ -5,11 +5,12 @@ Harchol-Balter: Open Versus Closed: A Cautionary Tale, NSDI 2006).
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
-from itertools import pairwise
+from itertools import count, pairwise
 
 from simulator.errors import InputError
+from simulator.history import Value
 from simulator.load.profile import Load, Mixed
 from simulator.plan import Do, Plan, Setting, Step
 
@@ -40,9 +41,16 @@ def _deeds(
     if arrival:
         yield at_s, Do(arrival, user)
     weights = [each.weight for each in mix]
-    while True:
+    for number in count():
         at_s += draw.expovariate(load.per_minute / 60.0)
         if at_s > load.duration_s:
             return
         chosen = draw.choices(mix, weights)[0]
-        yield at_s, Do(chosen.operation, user, chosen.arguments)
+        yield at_s, Do(chosen.operation, user, _numbered(chosen.arguments, number))
+
+
+def _numbered(arguments: Mapping[str, Value], number: int) -> dict[str, Value]:
+    return {
+        name: value.replace("{number}", str(number)) if isinstance(value, str) else value
+        for name, value in arguments.items()
+    }

@@ -9,7 +9,7 @@ import attrs
 from simulator.errors import InputError
 from simulator.load.quantity import Quantity, parse_quantity
 
-__all__ = ["Objective", "Statistic", "parse_objective"]
+__all__ = ["AVERAGE", "Objective", "Statistic", "parse_objective"]
 
 _PATTERN = re.compile(r"\s*(?:(p)\(([0-9.]+)\)|(min|avg|med|max|count)\b)?\s*(<=|>=|<|>)\s*(.+)")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {

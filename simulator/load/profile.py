@@ -11,6 +11,7 @@ from simulator.errors import InputError, known_names
 from simulator.history import Value
 from simulator.load.objective import Objective, parse_objective
 from simulator.load.quantity import seconds_of
+from simulator.services.capacity import ServiceModel
 
 __all__ = ["PROFILES", "Load", "Mixed", "load_profile"]
 
@@ -20,7 +21,10 @@ ARRIVE_WITHIN_S = 60.0
 
 
 class Mixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One operation of what users do, how often among the others, and with which arguments."""
+    """One operation of what users do, how often among the others, and with which arguments.
+
+    `{number}` in a text is replaced by how many things the user has done before: else a cache would know it all.
+    """
 
     operation: str
     weight: float = 1.0
@@ -31,7 +35,8 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """An open model: users arrive, and each does something so often, whether what they did before is done or not.
 
     `per_minute` is of each user; the times between are exponential. All have arrived within `arrive_within`, or else
-    within a tenth of the time, and a minute at most. An empty `mix` is the system's own.
+    within a tenth of the time, and a minute at most. An empty `mix` is the system's own. `services` says how fast
+    simulated services are, by host: queues form where more is asked of one than it can do.
     """
 
     users: int
@@ -40,6 +45,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     arrive_within: str | float = ""
     mix: tuple[Mixed, ...] = ()
     objectives: dict[str, str] = {}
+    services: dict[str, ServiceModel] = {}
     summary: str = ""
 
     @property
@@ -76,6 +82,8 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                 )
         if self.mix and not any(each.weight for each in self.mix):
             raise InputError(f"{where}: nothing in mix has a weight above 0, so users would do nothing.")
+        for host, model in self.services.items():
+            model.check(f"{where}: services.{host}")
         _ = self.arrive_within_s, self.parsed({})
 
     def __str__(self) -> str:

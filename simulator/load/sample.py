@@ -7,7 +7,7 @@ import attrs
 from simulator.history import History
 from simulator.load.quantity import Dimension
 
-__all__ = ["ERRORS", "LOST", "SUCCESSES", "Sample", "outcome", "samples_of"]
+__all__ = ["LOST", "Sample", "is_rate", "outcome", "samples_of"]
 
 ERRORS, SUCCESSES = "error_rate", "success_rate"
 """The measures of whether what users do comes to what they want."""
@@ -30,6 +30,11 @@ class Sample:
     value: float
     operation: int | None = None
     dimension: Dimension = "s"
+
+
+def is_rate(measure: str) -> bool:
+    """Say whether samples of a measure are yes or no, by its name."""
+    return measure.endswith("_rate")
 
 
 def outcome(at_s: float, *, ok: bool) -> tuple[Sample, Sample]:

@@ -110,6 +110,40 @@ def test_an_operation_that_the_system_does_not_have_is_named(tmp_path: Path) -> 
     assert "no operation 'withdraw'" in error
 
 
+def test_beyond_its_capacity_the_platform_gives_less_and_loses_nothing(tmp_path: Path) -> None:
+    """Twice as much is asked of the LLM as it can do: answers do without it, in bounded time, and each is there."""
+    text = 'users = 12\nper_minute = 30\nduration = "20s"\n[services.llm]\nat_once = {}\nservice_s = [[1.0, 0.5]]\n'
+    told = {}
+    for at_once in (1, 50):
+        (tmp_path / "own.toml").write_text(text.format(at_once))
+        code, out, _ = called(tmp_path, "load", "--profile", "own.toml", "--seed", "2", "--json", "out.json")
+        assert code == 0, out
+        told[at_once] = json.loads((tmp_path / "out.json").read_bytes())["measures"]
+    assert told[50]["degraded_rate"]["avg"] == 0
+    assert told[1]["degraded_rate"]["avg"] > 0.2
+    assert told[1]["simple_agent"]["p99"] > told[50]["simple_agent"]["p99"]
+    assert told[1]["simple_agent"]["max"] < 6
+    assert told[1]["simple_agent"]["lost"] == told[1]["error_rate"]["avg"] == 0
+
+
+@pytest.mark.parametrize(
+    ("services", "told"),
+    [
+        ("[services.llm]\nservice_s = [[0.5, 1]]", "must end with what all requests take at most"),
+        ("[services.llm]\nservice_s = []", "must end with what all requests take at most"),
+        ("[services.llm]\nservice_s = [[0.5, 1], [0.5, 2], [1.0, 3]]", "must be in order"),
+        ("[services.llm]\nservice_s = [[0.5, 3], [1.0, 2]]", "must be in order"),
+        ("[services.llm]\nservice_s = [[1.0, 2]]\nat_once = 0", "at_once"),
+        ("[services.lml]\nservice_s = [[1.0, 2]]", "host='lml'"),
+    ],
+)
+def test_a_service_model_that_makes_no_sense_is_refused(tmp_path: Path, services: str, told: str) -> None:
+    (tmp_path / "own.toml").write_text(f'users = 1\nper_minute = 60\nduration = "5s"\n{services}\n')
+    code, _, error = called(tmp_path, "load", "--profile", "own.toml")
+    assert code == 2
+    assert told in error
+
+
 def test_an_interrupt_ends_it_with_what_there_is_by_then(tmp_path: Path) -> None:
     """Half an hour of load is not thrown away because somebody has seen enough."""
     running, terminal = on_a_terminal(tmp_path, "load", "--profile", "sustained", "--seed", "1", "--json", "out.json")

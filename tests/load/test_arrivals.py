@@ -62,6 +62,16 @@ def test_rates_mix_and_arrivals_are_as_declared() -> None:
     assert statistics.stdev(gaps) == pytest.approx(2.0, rel=0.1)
 
 
+def test_what_is_asked_can_be_another_thing_each_time() -> None:
+    """Of each user on their own, so that two may ask the same: that is what a cache could mix up."""
+    mix = (Mixed("ask", 1.0, {"question": "how was minute {number}?", "thread": 1}),)
+    made = deeds(plan_of(Load(users=2, per_minute=60, duration=30), mix, "", 1, latency_s=0.001))
+    asked = [[do.arguments for _, do in made if do.user == user] for user in (0, 1)]
+    for each in asked:
+        assert each == [{"question": f"how was minute {number}?", "thread": 1} for number in range(len(each))]
+        assert len(each) > 5
+
+
 def test_a_load_of_nothing_is_refused() -> None:
     load = Load(users=1, per_minute=0.001, duration=1)
     with pytest.raises(InputError, match="there is nothing that users do"):

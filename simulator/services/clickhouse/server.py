@@ -5,6 +5,7 @@ from functools import partial
 import trio
 
 from simulator.fault import Trouble
+from simulator.services.capacity import Capacity
 from simulator.services.clickhouse.engine import Engine
 from simulator.services.clickhouse.gathering import Gathering
 from simulator.services.clickhouse.http import serve_connection
@@ -52,12 +53,17 @@ class SimulatedClickHouse:
         keep_alive_timeout_s: float = 60.0,
         release: Release = Release.V18_16,
         latency_s: float = 0.0,
+        capacity: Capacity | None = None,
     ) -> None:
-        """Make a server that is not started yet. It executes a statement at once, and answers `latency_s` later."""
+        """Make a server that is not started yet.
+
+        It executes a statement at once, and answers `latency_s` later, or when its `capacity` says.
+        """
         self._port = port
         self._host = host
         self._keep_alive_timeout_s = keep_alive_timeout_s
-        self._latency_s = latency_s
+        self._latency_s = 0.0 if capacity is not None else latency_s
+        self._capacity = capacity if capacity is not None else Capacity()
         self._engine = Engine(release)
         self._gathering: Gathering | None = None
         self._incarnation = 0
@@ -133,6 +139,7 @@ class SimulatedClickHouse:
         response = answer(request, self._engine, self._gathering)
         if after_s := response.after_s + self._latency_s:
             await trio.sleep(after_s)
+        await self._capacity.work()
         if response.awaits is not None:
             error = await response.awaits.outcome()
             if error is not None:

@@ -14,6 +14,7 @@ import trio
 from simulator.errors import InputError
 from simulator.fault import Trouble
 from simulator.services.answer import send_answer
+from simulator.services.capacity import Capacity
 from simulator.services.http import Request, serve_requests
 from simulator.services.llm.reply import MODELS, Reply, from_json, refusal, reply_to
 from simulator.services.llm.request import Conversation, RefusedError, conversation
@@ -78,16 +79,18 @@ class SimulatedLLM:
         api_key: str | None = None,
         context_characters_max: int | None = None,
         control: bool = False,
+        capacity: Capacity | None = None,
     ) -> None:
         """Make a service that is not started yet.
 
-        An answer takes `latency_s`; a streamed one begins at half of it. With an `api_key` nobody is served without
-        it. Conversations of more than `context_characters_max` are refused. `control` says whether POST /_trouble,
-        with a `name` and `on`, can switch troubles, without a key.
+        An answer takes `latency_s`, or as long as its `capacity` says; a streamed one begins at half of that. With an
+        `api_key` nobody is served without it. Conversations of more than `context_characters_max` are refused.
+        `control` says whether POST /_trouble, with a `name` and `on`, can switch troubles, without a key.
         """
         self._port = port
         self._host = host
         self._latency_s = latency_s
+        self._capacity = capacity if capacity is not None else Capacity()
         self._api_key = api_key
         self._context_characters_max = context_characters_max
         self._control = control
@@ -219,7 +222,6 @@ class SimulatedLLM:
         log.info("llm_asked", user=asked.user, system=asked.system, question=asked.question)
         other = self._memory.tell(asked.user, asked.answer)
         outcome = self._outcome(has_other=other is not None)
-        delay_s = SLOW_S if SLOW in self._troubles else self._latency_s
         reply = reply_to(
             asked,
             other if other is not None and outcome == CROSS_TALK else asked.answer,
@@ -228,7 +230,12 @@ class SimulatedLLM:
             outcome=outcome,
         )
         try:
-            await _send(reply, connection, stream, delay_s=0.0 if outcome == RATE_LIMIT else delay_s)
+            if outcome == RATE_LIMIT:
+                await _send(reply, connection, stream)
+            else:
+                async with self._capacity.turn() as service_s:
+                    delay_s = SLOW_S if SLOW in self._troubles else service_s or self._latency_s
+                    await _send(reply, connection, stream, delay_s=delay_s)
         except trio.BrokenResourceError:
             log.info("llm_answered", user=asked.user, outcome=GONE)
             raise

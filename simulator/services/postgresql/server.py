@@ -6,6 +6,7 @@ from functools import partial
 import trio
 
 from simulator.services.answer import send_answer
+from simulator.services.capacity import Capacity
 from simulator.services.postgresql.database import Database
 from simulator.services.postgresql.dialogue import Dialogue
 from simulator.services.postgresql.errors import PostgreSQLError, refuse
@@ -43,9 +44,10 @@ class SimulatedPostgreSQL:
     hint, the position and the place in the server's source.
     """
 
-    def __init__(self, *, port: int = 5432, host: str | None = None) -> None:
+    def __init__(self, *, port: int = 5432, host: str | None = None, capacity: Capacity | None = None) -> None:
         self._port = port
         self._host = host
+        self._capacity = capacity if capacity is not None else Capacity()
         self._database = Database()
         self._troubles = Troubles()
         self._process: Process | None = None
@@ -99,7 +101,7 @@ class SimulatedPostgreSQL:
 
     async def _serve(self, process: Process, stream: trio.SocketStream) -> None:
         async with stream:
-            connection = _Connection(process, self._troubles, stream)
+            connection = _Connection(process, self._troubles, self._capacity, stream)
             try:
                 options = await connection.startup()
                 if options is not None and process.is_alive:
@@ -114,9 +116,10 @@ class SimulatedPostgreSQL:
 class _Connection:
     """One connection in one task: reads, executes, and sends the answers to a request at once."""
 
-    def __init__(self, process: Process, troubles: Troubles, stream: trio.SocketStream) -> None:
+    def __init__(self, process: Process, troubles: Troubles, capacity: Capacity, stream: trio.SocketStream) -> None:
         self._process = process
         self._troubles = troubles
+        self._capacity = capacity
         self._stream = stream
         self._inbox = Inbox()
 
@@ -163,6 +166,7 @@ class _Connection:
             if dialogue.is_due:
                 dialogue.is_due = False
                 data, dialogue.out.data = dialogue.out.data, bytearray()
+                await self._capacity.work()
                 await send_answer(self._stream, data)
             message = self._inbox.next_message()
             if message is None:

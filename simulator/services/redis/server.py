@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from simulator.services.answer import send_answer
+from simulator.services.capacity import Capacity
 from simulator.services.redis.keyspace import Contents
 from simulator.services.redis.process import Process
 from simulator.services.redis.resp import ProtocolError, RequestParser
@@ -40,11 +41,17 @@ class SimulatedRedis:
     """
 
     def __init__(
-        self, *, port: int = 6379, host: str | None = None, persistence: Persistence = Persistence.ALWAYS
+        self,
+        *,
+        port: int = 6379,
+        host: str | None = None,
+        persistence: Persistence = Persistence.ALWAYS,
+        capacity: Capacity | None = None,
     ) -> None:
         self._port = port
         self._host = host
         self._persistence = persistence
+        self._capacity = capacity if capacity is not None else Capacity()
         self._durable: Contents = {}
         self._process: Process | None = None
         self._unsynced_second: int | None = None
@@ -66,7 +73,7 @@ class SimulatedRedis:
         self._unsynced_second = None
         try:
             task_status.started()
-            await trio.serve_listeners(partial(_serve, process), listeners)
+            await trio.serve_listeners(partial(_serve, process, self._capacity), listeners)
         finally:
             if self._process is process:
                 self._durable = {} if self._persistence is Persistence.NEVER else process.keyspace.take_contents()
@@ -100,8 +107,8 @@ def _second() -> int:
     return math.floor(time.time())
 
 
-async def _serve(process: Process, stream: trio.SocketStream) -> None:
-    connection = _Connection(process, stream)
+async def _serve(process: Process, capacity: Capacity, stream: trio.SocketStream) -> None:
+    connection = _Connection(process, capacity, stream)
     try:
         await connection.run()
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -113,8 +120,9 @@ async def _serve(process: Process, stream: trio.SocketStream) -> None:
 class _Connection:
     """One connection in one task: reads, executes, and sends the replies to all it read at once."""
 
-    def __init__(self, process: Process, stream: trio.SocketStream) -> None:
+    def __init__(self, process: Process, capacity: Capacity, stream: trio.SocketStream) -> None:
         self.session = Session(process, self._wake)
+        self._capacity = capacity
         self._stream = stream
         self._parser = RequestParser()
         self._receiving: trio.CancelScope | None = None
@@ -126,6 +134,7 @@ class _Connection:
             self._execute_received()
             if session.out:
                 data, session.out = session.out, bytearray()
+                await self._capacity.work()
                 await send_answer(self._stream, data)
                 continue  # more may have been told meanwhile, or a wait ended
             if session.closing:

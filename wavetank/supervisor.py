@@ -5,6 +5,7 @@ It does what a control connection orders (one JSON object per line), and ends ev
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import signal
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import psutil
 import trio
 
 from models.system import LLM_CHARACTERS_MAX, LLM_LATENCY_S, TOKEN_S
@@ -42,6 +44,8 @@ __all__ = ["BY_TOXIPROXY", "Supervisor", "supervise"]
 LINE_BYTES_MAX = 65_536
 BUSY_S = 10.0  # how long a replay waits for what the last one did to be undone
 WATCH_EVERY_S = 0.5
+AT_REST_FOR_S = 0.1
+AT_REST_WITHIN_S = 2.0
 BY_TOXIPROXY = "--toxiproxy"
 PROTOCOLS: Mapping[str, Protocol] = {"redis": "resp", "postgres": "postgresql", "clickhouse": "http", "llm": "http"}
 """What is spoken to each host; to gateways it is WebSocket."""
@@ -320,6 +324,26 @@ class Supervisor:
         await empty_clickhouse(self.clickhouse.port)
         await empty_postgres(self.postgres.port)
         await self._heal()
+        await self._come_to_rest()
+
+    async def _come_to_rest(self) -> None:
+        """Wait a while until our processes do nothing: they are ready before all that they begin with is done."""
+        busy_s = math.inf
+        with trio.move_on_after(AT_REST_WITHIN_S):
+            while busy_s > 0:
+                before_s = self._worked_s()
+                await trio.sleep(AT_REST_FOR_S)
+                busy_s = self._worked_s() - before_s
+
+    def _worked_s(self) -> float:
+        """Return for how long our processes have worked, in seconds of a processor."""
+        worked_s = 0.0
+        for server in self.servers.values():
+            with contextlib.suppress(psutil.Error):
+                if server.pid is not None:
+                    times = psutil.Process(server.pid).cpu_times()
+                    worked_s += times.user + times.system
+        return worked_s
 
 
 def proxy_name(source: str, destination: str) -> str:

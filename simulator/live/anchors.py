@@ -25,11 +25,13 @@ class Anchors:
     """By what each step of a plan is held in its place, in the order of the steps.
 
     `before` is what users had seen and completed before it began in simulation; None if it never began there, as a
-    question of a user who is not connected. `during` is what was seen on any host while its fault lasted: a fault that
-    ends before it has had its effect is none, and how long that takes is not the same in reality.
+    question of a user who is not connected. `told` is what hosts had told before it, of a fault: what they have just
+    done is not to be struck by it. `during` is what was seen on any host while its fault lasted: a fault that ends
+    before it has had its effect is none, and how long that takes is not the same in reality.
     """
 
     before: tuple[Seen | None, ...]
+    told: tuple[Seen, ...]
     during: tuple[Seen, ...]
 
 
@@ -40,16 +42,19 @@ def anchors_of(plan: Plan, events: Sequence[Mapping[str, Value]]) -> Anchors:
     """
     begun = [(place, event) for place, event in enumerate(events) if begins_step(event)]
     before: list[Seen | None] = []
+    told: list[Seen] = []
     during: list[Seen] = []
     for step in plan.steps:
         before.append(Counter() if isinstance(step.action, Wait) or not events else None)
+        told.append(Counter())
         during.append(Counter())
         if not isinstance(step.action, Wait) and begun and _is_of(begun[0][1], step.action):
             place, _ = begun.pop(0)
             before[-1] = _seen(events[:place], of_users=True)
             if isinstance(step.action, Strike):
+                told[-1] = _seen(events[:place], of_users=False)
                 during[-1] = _seen(_while_lasting(events[place:]), of_users=False)
-    return Anchors(tuple(before), tuple(during))
+    return Anchors(tuple(before), tuple(told), tuple(during))
 
 
 def _seen(events: Iterable[Mapping[str, Value]], *, of_users: bool) -> Seen:

@@ -89,12 +89,15 @@ class LiveNemesis:
         assert not silently, "a silent crash cannot be done to a process; it is refused as not expressible"
         self._depth["down", host] += 1
         self._do(Deed("crash", (host,)))
+        for user in self._users_of(host):
+            # Our own proxies would accept who connects meanwhile, and a client that is refused tries its next address.
+            self._begin("refuse", user, host)
 
     def restart(self, host: str) -> None:
-        """Undo one `crash` or `terminate`: after the last, kill what has not ended yet and start the process again."""
-        self._depth["down", host] -= 1
-        if self._depth["down", host] == 0:
-            self._do(Deed("restart", (host,)))
+        """Undo one `crash`: after the last, and the last `terminate`, start the process again."""
+        self.relaunch(host)
+        for user in self._users_of(host):
+            self._end("refuse", user, host)
 
     def terminate(self, host: str) -> None:
         """Tell the host's process to end (SIGTERM), without waiting until it has."""
@@ -102,8 +105,10 @@ class LiveNemesis:
         self._do(Deed("terminate", (host,)))
 
     def relaunch(self, host: str) -> None:
-        """Undo one `terminate`, as `restart` does."""
-        self.restart(host)
+        """Undo one `terminate`, as `restart` does; what has not ended yet is killed."""
+        self._depth["down", host] -= 1
+        if self._depth["down", host] == 0:
+            self._do(Deed("restart", (host,)))
 
     def freeze(self, host: str) -> None:
         """Stop the host's process (SIGSTOP)."""
@@ -182,6 +187,9 @@ class LiveNemesis:
             self._do(deed)
         else:
             strike_proxy(found[0], deed.action, found[1], deed.seconds, deed.nth, self._nursery)
+
+    def _users_of(self, host: str) -> list[str]:
+        return [user for user, entry in self._proxies if entry == host]
 
     def _proxy_of(self, at: tuple[str, ...]) -> tuple[Proxy, Direction] | None:
         """Return at which proxy of ours a user's link is, and which way of it is meant; None for another place."""

@@ -39,6 +39,8 @@ QUIET_POLLS = 3  # in a row without anything pending: a host may log a moment af
 LOG_POLL_S = 0.02
 ANCHOR_WAIT_MAX_S = 10.0
 EFFECT_WAIT_MAX_S = 1.0
+FAULT_SLACK_S = 0.2
+"""A fault is as long as its failure needs in simulation, not longer; and what it strikes is later here."""
 
 
 @attrs.frozen
@@ -123,8 +125,8 @@ class LiveRun(Run):
 
         async def later() -> None:
             lasts_s = delay_s * self._scale
-            await trio.sleep(lasts_s)
-            with trio.move_on_after(max(0.0, self._fault_s_max - lasts_s)):
+            await trio.sleep(min(lasts_s + FAULT_SLACK_S, max(lasts_s, self._fault_s_max)))
+            with trio.move_on_after(max(0.0, self._fault_s_max - lasts_s - FAULT_SLACK_S)):
                 await self._wait_effects([effect])
             self.read_logs()  # what a host logged before its fault ends is recorded before that, as by `begin`
             action()
@@ -161,8 +163,8 @@ class LiveRun(Run):
     async def play(self, plan: Plan, anchors: Anchors) -> None:
         """Take every step that was taken in simulation, each after what preceded it there."""
         given_up: Seen = Counter()
-        held = zip(plan.steps, anchors.before, anchors.during, strict=True)
-        for number, (step, anchor, self._during) in enumerate(held, 1):
+        held = zip(plan.steps, anchors.before, anchors.told, anchors.during, strict=True)
+        for number, (step, anchor, told, self._during) in enumerate(held, 1):
             if anchor is None:
                 continue
             with trio.move_on_after(ANCHOR_WAIT_MAX_S * self._scale) as waiting:
@@ -172,11 +174,15 @@ class LiveRun(Run):
                 given_up += missing
                 what = ", ".join(f"{name} of {host.removeprefix('user:')}" for host, name in sorted(missing))
                 self._stray(number, f"before step {number} did not happen: {what}")
+            # What hosts tell comes late, and not always as often: of that a little is waited for, once.
+            given_up += await self._wait_told(told - given_up)
             if self.applicable(step):
                 self.begin(step)
                 await trio.sleep(step.after_s * self._scale)
             else:
                 self._stray(number, f"step {number} made no sense")
+        if self._open_faults:  # which end with the plan, as in `call_after`
+            await trio.sleep(FAULT_SLACK_S)
         await self._wait_effects(self._effects)
         self._tell_of_messages(plan)
 
@@ -228,10 +234,20 @@ class LiveRun(Run):
         """Wait a little until faults have had their effects, as far as hosts tell of them."""
         with trio.move_on_after(EFFECT_WAIT_MAX_S * self._scale):
             for effect in effects:
-                known = {
-                    key: count for key, count in effect.items() if key[0].startswith("user:") or key[0] in self._logs
-                }
-                await self.history.wait_seen(Counter(known))
+                await self.history.wait_seen(self._tellable(effect))
+
+    async def _wait_told(self, told: Seen) -> Seen:
+        """Wait a little until hosts have told of this; return what they have not."""
+        known = self._tellable(told)
+        with trio.move_on_after(EFFECT_WAIT_MAX_S * self._scale):
+            await self.history.wait_seen(known)
+        return self.history.missing(known)
+
+    def _tellable(self, seen: Seen) -> Seen:
+        """Return of what was seen that which can be seen here: that of users, and of hosts whose logs are read."""
+        return Counter(
+            {key: count for key, count in seen.items() if key[0].startswith("user:") or key[0] in self._logs}
+        )
 
     def _tell_of_messages(self, plan: Plan) -> None:
         """Tell of messages that were to be held, and never came: nothing was late then."""

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import trio
@@ -72,6 +73,14 @@ def test_a_fault_lasts_until_it_has_had_the_effect_that_it_had_in_simulation() -
     healed = [*EVENTS[:6], event(Kind.OBSERVE, "llm", "exchanged"), event(Kind.MARK, "", "heal"), *EVENTS[6:]]
     anchors = anchors_of(plan(Do("connect", 0), Strike(CRASH)), healed)
     assert anchors.during[1] == Counter({("llm", "exchanged"): 1})
+
+
+def test_a_fault_comes_after_what_hosts_had_told_before_it() -> None:
+    """What was written a moment before a store is cut off in simulation is written here, too."""
+    told = [*EVENTS[:3], event(Kind.OBSERVE, "agents", "analytics_written"), *EVENTS[3:]]
+    anchors = anchors_of(plan(Do("connect", 0), Strike(CRASH), Do("connect", 1)), told)
+    assert anchors.told[0] == anchors.told[2] == Counter()
+    assert anchors.told[1][("agents", "analytics_written")] == 1
 
 
 def test_a_step_that_was_left_out_in_simulation_is_left_out_live() -> None:
@@ -192,6 +201,25 @@ def test_overlapping_faults_do_not_undo_each_other() -> None:
     nemesis.unblock("platform", "redis")
     nemesis.admit("platform", "redis")
     assert actions(deeds) == ["hold", "refuse", "release", "admit"]
+
+
+def test_a_host_that_is_down_refuses_its_users_until_it_is_back() -> None:
+    """A proxy that accepted them would keep a client from trying its next address; another's users are let in."""
+    proxies = {(ALICE, "gateway"): Proxy(("127.0.0.1", 1)), (ALICE, "other"): Proxy(("127.0.0.1", 1))}
+    done: list[tuple[str, str]] = []
+    for (_, host), proxy in proxies.items():
+        mock.patch.object(proxy, "refuse", lambda host=host: done.append(("refuse", host))).start()
+        mock.patch.object(proxy, "admit", lambda host=host: done.append(("admit", host))).start()
+    nemesis = LiveNemesis(lambda _deed: None, proxies, Setting().latency_between_s)
+    nemesis.crash("gateway", silently=False)
+    nemesis.refuse(ALICE, "gateway")
+    nemesis.crash("gateway", silently=False)
+    assert done == [("refuse", "gateway")]
+    nemesis.restart("gateway")
+    nemesis.restart("gateway")
+    assert done == [("refuse", "gateway")], "a fault of its own refuses still"
+    nemesis.admit(ALICE, "gateway")
+    assert done == [("refuse", "gateway"), ("admit", "gateway")]
 
 
 def test_troubles_and_terminations_are_ordered_from_the_deployment() -> None:

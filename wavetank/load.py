@@ -61,9 +61,9 @@ A profile of your own:
   [objectives]                         # or System.objectives
   ws_latency = "p(99) < 100ms"
   error_rate = "< 0.1%"
-  [services.llm]                       # simulated: half of all answers take 0.4 s or less, none more
-  service_s = [[0.5, 0.4], [1.0, 2]]   # than 2 s; it works on four at once, and others wait in line
-  at_once = 4
+  [services.llm]                       # simulated: half of its answers take 0.4 s, none over 2 s
+  service_s = [[0.5, 0.4], [1.0, 2]]
+  at_once = 4                          # others wait in line
 
 \b
 Latency counts from when something was due, not from when a slow system let it begin. An objective

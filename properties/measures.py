@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from properties.exchange import exchanges
 from simulator.history import Event, History, Reading
-from simulator.load.sample import LOST, Sample, outcome
+from simulator.load.sample import Sample, outcome, samples_of
 
 __all__ = ["OBJECTIVES", "measures"]
 
@@ -29,10 +29,7 @@ def measures(history: History) -> Iterator[Sample]:
     refused has no latency, and counts as an error. `degraded_rate` is of the replies that something was missing for.
     `clickhouse_query` is one query of an agent, from its own log.
     """
-    for each in history.operations("connect"):
-        yield from outcome(each.invoked.at_s, ok=each.ok)
-        took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST
-        yield Sample("connect", each.invoked.at_s, took_s, each.number)
+    yield from samples_of(history, "connect")
     for exchange in exchanges(Reading(history)).values():
         sent_s, number = exchange.sent.at_s, exchange.operation.number if exchange.operation is not None else None
         yield from outcome(sent_s, ok=exchange.acknowledged and exchange.reply is not None)

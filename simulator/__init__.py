@@ -16,6 +16,8 @@ from simulator.errors import (
 from simulator.fault import Trouble
 from simulator.history import Event, History, Kind, Operation, Reading
 from simulator.host import Host
+from simulator.load.profile import Mixed
+from simulator.load.sample import Sample
 from simulator.operation import Failed, Invocation, operation
 from simulator.pending import Pending
 from simulator.property import Expectation, Property, Unknown, Violation, always, eventually, sometimes
@@ -37,11 +39,13 @@ __all__ = [
     "InputError",
     "Invocation",
     "Kind",
+    "Mixed",
     "Observer",
     "Operation",
     "Pending",
     "Property",
     "Reading",
+    "Sample",
     "System",
     "SystemFailedError",
     "Trouble",

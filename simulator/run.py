@@ -25,6 +25,7 @@ __all__ = ["OBSERVER", "Result", "Run", "judge"]
 OBSERVER = "observer"
 """The host from which stores are inspected: beside the system, never struck by a fault."""
 
+FOR_EVER_S = 1e9
 _CONNECTION_LOST = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
@@ -133,6 +134,12 @@ class Run:
             self._invoke(self.operations[step.action.operation], self.users[step.action.user], step.action.arguments)
         elif isinstance(step.action, Strike):
             self._strike(step.action.fault)
+
+    def limit(self, hosts: Iterable[str]) -> None:
+        """Record that these hosts may be asked for more than they can do: who waits for one is excused by that."""
+        for name in hosts:
+            data: dict[str, Value] = {"at": [name], "for_s": FOR_EVER_S, "phase": "begin"}
+            self.history.record(Kind.FAULT, name, "limited", data)
 
     def heal_core(self) -> bool:
         """End every fault that strikes nothing of what is to be left broken; say whether any is left, which then stay.

@@ -22,7 +22,6 @@ __all__ = ["SimulatedRun", "simulate", "spelled_out"]
 
 QUIET_POLL_MIN_S = 0.25
 QUIET_POLL_MAX_S = 2.0
-FOR_EVER_S = 1e9
 
 
 class SimulatedRun(Run):
@@ -57,10 +56,7 @@ class SimulatedRun(Run):
             self.world.add_host(f"user:{self.add_user(number).name}")
         self.world.add_host(OBSERVER)
         self.history.record(Kind.MARK, "", "start", {"users": setting.users, "latency_s": setting.longest_latency_s})
-        for name in self.system.service_models:
-            # Who waits for a service that has too much to do has the same excuse as if it were struck by a fault.
-            limited: dict[str, Value] = {"at": [name], "for_s": FOR_EVER_S, "phase": "begin"}
-            self.history.record(Kind.FAULT, name, "limited", limited)
+        self.limit(self.system.service_models)
         self.world.advance(setting.latency_s)
 
     def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:

@@ -5,31 +5,28 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from simulator.errors import InputError
+from simulator.load.quantity import TIME_UNITS, seconds_of
+
 __all__ = ["DEFAULT_SYSTEM", "SECONDS", "Seconds", "defect_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SYSTEM = "models.system:system"
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Seconds(click.ParamType[float]):
     """A duration: a number of seconds, or with a unit ("90", "500ms", "2m", "1h")."""
 
     name = "TIME"
-    pattern: ClassVar[str] = rf"^[0-9.]+({'|'.join(UNITS_S)})?$"
+    pattern: ClassVar[str] = rf"^[0-9.]+({'|'.join(TIME_UNITS)})?$"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds; must be more than nothing."""
-        text = str(value).strip()
-        unit = next((each for each in UNITS_S if text.endswith(each)), "")
         try:
-            seconds = float(text.removesuffix(unit)) * UNITS_S.get(unit, 1.0)
-        except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is not a duration. Write 90, 500ms, 2m or 1h.", param, ctx)
-        return seconds
+            return seconds_of(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 SECONDS = Seconds()

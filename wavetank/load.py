@@ -13,13 +13,13 @@ from simulator.live.expressible import inexpressible
 from simulator.live.target import load_target
 from simulator.live.validation import adapted_to
 from simulator.load.arrivals import plan_of
-from simulator.load.live import load_live
-from simulator.load.measured import LIVE_ONLY, Judged, Loaded, Measured, Met, fails, judge_objectives
+from simulator.load.live import run_load_live
+from simulator.load.measured import LIVE_ONLY, Judged, LoadResult, Measured, Met, fails, judge_objectives
 from simulator.load.objective import AVERAGE
-from simulator.load.profile import PROFILES, Load, load_profile
+from simulator.load.profile import PROFILES, Load, profile_named
 from simulator.load.quantity import Quantity
 from simulator.load.sample import is_rate
-from simulator.load.simulated import load_simulated
+from simulator.load.simulated import simulate_load
 from simulator.plan import Plan
 from simulator.system import System, load_system
 from wavetank.arguments import SECONDS, defect_option
@@ -33,7 +33,7 @@ __all__ = ["load"]
 DEPLOYED_SYSTEM = "models.system:deployed"
 SEED_MAX = 2**32 - 1
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.LIVE_ONLY: "-"}
+MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.OTHER_UNIT: "✗", Met.LIVE_ONLY: "-"}
 
 EPILOG = f"""
 \b
@@ -57,7 +57,8 @@ A profile of your own:
   [[mix]]                              # or System.mix
   operation = "ask"
   weight = 4
-  arguments = {{question = "why is it slow?", thread = 1}}
+  # numbered, so that not all answers come from a cache
+  arguments = {{question = "how was hour {{number}}?", thread = 1}}
   [objectives]                         # or System.objectives
   ws_latency = "p(99) < 100ms"
   error_rate = "< 0.1%"
@@ -99,7 +100,7 @@ def load(
     if target_file is not None and defects:
         raise InputError("--defect plants bugs in simulation. For a target with them: wavetank staging up --defect ...")
     under_test = load_system(system).with_defects(defects)
-    chosen = load_profile(profile)
+    chosen = profile_named(profile)
     chosen = msgspec.structs.replace(chosen, users=users or chosen.users, duration=duration or chosen.duration)
     chosen.check("the load")
     objectives = chosen.parsed(under_test.objectives)
@@ -109,10 +110,12 @@ def load(
     click.echo(f"system  {system}" + (f"  defects {', '.join(defects)}" if defects else ""))
     click.echo(f"load    {profile}: {chosen}" + (f", on {target_file}" if target_file is not None else ""))
     click.echo(f"seed    {seed}")
+    if target_file is not None and chosen.services:
+        click.echo("services are as fast as the target's: those of the profile are for simulations")
     with Progress(chosen.duration_s) as progress:
         if target_file is None:
             simulated = under_test.with_service_models(chosen.services)
-            loaded = load_simulated(simulated, plan, chosen.duration_s, simulated.all_properties(), progress.stepped)
+            loaded = simulate_load(simulated, plan, chosen.duration_s, simulated.all_properties(), progress.stepped)
         else:
             loaded = _load_live(
                 under_test, plan, chosen.duration_s, target_file, progress.stepped, confirmed=yes_really
@@ -154,17 +157,17 @@ def _load_live(
     on_progress: Callable[[int, float], None],
     *,
     confirmed: bool,
-) -> Loaded:
+) -> LoadResult:
     target = load_target(target_file)
     live = adapted_to(target, target_system(system, target, confirmed=confirmed))
     problems = inexpressible(plan, target, 1.0, live.unexpressed)
     if problems:
         raise InputError(f"the load cannot be put on {target_file}: {'; '.join(problems)}.")
     with ungrouped():
-        return load_live(live, plan, duration_s, target, live.all_properties(), on_progress)
+        return run_load_live(live, plan, duration_s, target, live.all_properties(), on_progress)
 
 
-def _lines(loaded: Loaded, judged: list[Judged], real_s: float, *, is_live: bool) -> Iterator[str]:
+def _lines(loaded: LoadResult, judged: list[Judged], real_s: float, *, is_live: bool) -> Iterator[str]:
     yield ""
     for each in judged:
         yield _objective_line(each, max(len(other.objective.measure) for other in judged))
@@ -195,6 +198,8 @@ def _objective_line(judged: Judged, width: int) -> str:
             found = "only live: what is simulated has no processes"
         case Met.NO_SAMPLES:
             found = "NO SAMPLES"
+        case Met.OTHER_UNIT:
+            found = "ANOTHER UNIT: the bound has none of what is measured"
         case _:
             value = Quantity(judged.value, objective.bound.dimension)
             found = f"{'' if judged.met is Met.MET else 'MISSED  '}{value}  of {judged.samples:,} samples"
@@ -217,7 +222,7 @@ def _table(measured: Measured) -> Iterator[str]:
 
 
 def _as_json(
-    system: str, profile: str, load: Load, seed: int, loaded: Loaded, judged: list[Judged], real_s: float
+    system: str, profile: str, load: Load, seed: int, loaded: LoadResult, judged: list[Judged], real_s: float
 ) -> bytes:
     body = {
         "system": system,

@@ -6,11 +6,11 @@ process that carries it out. When its standard input ends, it ends those, and re
 
 import gc
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import NoReturn, Self
 import msgspec
 
 from simulator.errors import EnvironmentFailedError
-from simulator.live.process import end_processes
+from simulator.live.process import end_processes, wait_ended
 
 __all__ = ["Forked", "Preloaded"]
 
@@ -98,14 +98,14 @@ class Forked:
 
     def is_running(self) -> bool:
         """Say whether it has not ended."""
-        return self._handle >= 0 and not select.select([self._handle], [], [], 0)[0]
+        return self._handle >= 0 and not wait_ended(self._handle, 0.0)
 
     def kill(self) -> None:
         """End it, and return when it has."""
         if self._handle >= 0:
             if self.is_running():
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-                select.select([self._handle], [], [])
+                wait_ended(self._handle)
             os.close(self._handle)
             self._handle = -1
 
@@ -152,6 +152,8 @@ def _become(order: Order) -> NoReturn:
         command()
     except SystemExit as end:
         code = end.code
+    except BaseException:  # for the log: a process that ends in this way has nobody above it to tell
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

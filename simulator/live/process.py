@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from simulator.errors import EnvironmentFailedError
 
-__all__ = ["Child", "ServerProcess", "end_processes", "free_port"]
+__all__ = ["Child", "ServerProcess", "end_processes", "free_port", "wait_ended"]
 
 READY_WITHIN_S = 30.0
 LOG_TAIL_LINES = 12
@@ -226,6 +226,13 @@ def _children(pid: int) -> list[int]:
         return []
 
 
+def wait_ended(handle: int, within_s: float | None = None) -> bool:
+    """Wait until the process of a handle has ended, at most so long; say whether it has."""
+    poll = select.poll()  # unlike select.select, it takes handles of any number
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(None if within_s is None else 1000 * within_s))
+
+
 def end_processes(pids: Sequence[int]) -> None:
     """Kill processes that are not ours to reap, and return when they have let go of everything."""
     for pid in pids:
@@ -233,7 +240,7 @@ def end_processes(pids: Sequence[int]) -> None:
             handle = os.pidfd_open(pid)
             try:
                 _signal(pid, signal.SIGKILL)
-                select.select([handle], [], [])
+                wait_ended(handle)
             finally:
                 os.close(handle)
 

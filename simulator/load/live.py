@@ -10,14 +10,14 @@ import trio
 from simulator.interrupts import Interrupts
 from simulator.live.run import LiveRun, run_live
 from simulator.live.target import Target
-from simulator.load.measured import Loaded, Measured
+from simulator.load.measured import LoadResult, Measured
 from simulator.load.processes import Processes
 from simulator.load.sample import Sample, outcome
 from simulator.plan import Plan
 from simulator.property import Property
 from simulator.system import System
 
-__all__ = ["load_live"]
+__all__ = ["run_load_live"]
 
 SAMPLED_EVERY_S = 1.0
 INTERRUPTED_WITHIN_S = 0.2
@@ -40,6 +40,7 @@ class Pace:
     async def drive(self, run: LiveRun) -> None:
         """Take every step when it is due, if it makes sense then, until an interrupt comes."""
         async with trio.open_nursery() as nursery:
+            run.limit(host.name for host in run.hosts)  # of real ones nobody knows how much they can do
             nursery.start_soon(self._watch, run)
             await self._take_steps(run)
             nursery.cancel_scope.cancel()
@@ -74,14 +75,14 @@ class Pace:
             await trio.sleep(SAMPLED_EVERY_S)
 
 
-def load_live(
+def run_load_live(
     system: System,
     plan: Plan,
     duration_s: float,
     target: Target,
     properties: Iterable[Property],
     on_progress: Callable[[int, float], None],
-) -> Loaded:
+) -> LoadResult:
     """Apply the plan of a load to a deployment, and measure it; after an interrupt what there is by then.
 
     Everything is undone in the end. Errors may come as groups.
@@ -93,4 +94,4 @@ def load_live(
     measured.add(map(pace.since_due, system.samples(result.history)))
     measured.add(chain(pace.taken, *pace.missed))
     late_s = max(pace.late_s.values(), default=0.0)
-    return Loaded(result, measured, len(pace.late_s), len(pace.missed), late_s, is_interrupted=interrupts.came)
+    return LoadResult(result, measured, len(pace.late_s), len(pace.missed), late_s, is_interrupted=interrupts.came)

@@ -11,7 +11,7 @@ from simulator.load.sample import Sample
 from simulator.load.tally import Tally
 from simulator.run import Result
 
-__all__ = ["LIVE_ONLY", "Judged", "Loaded", "Measured", "Met", "fails", "judge_objectives"]
+__all__ = ["LIVE_ONLY", "Judged", "LoadResult", "Measured", "Met", "fails", "judge_objectives"]
 
 WINDOWS = 60
 LIVE_ONLY = ("memory", "cpu")
@@ -39,7 +39,7 @@ class Measured:
 
 
 @attrs.frozen(eq=False)
-class Loaded:
+class LoadResult:
     """What a load came to: its run's result, what was measured, and how many operations were begun, or could not be.
 
     `late_s` is by how much one was begun later than it was due, at most: by more than a moment, we are the slow ones.
@@ -59,6 +59,7 @@ class Met(enum.Enum):
     MET = "met"
     MISSED = "missed"
     NO_SAMPLES = "no samples"
+    OTHER_UNIT = "another unit"
     LIVE_ONLY = "only live"
 
 
@@ -74,7 +75,8 @@ class Judged:
 
 def fails(judged: Iterable[Judged], *, is_interrupted: bool) -> bool:
     """Say whether a load fails by its objectives. What nothing was measured of is not met, if there was the time."""
-    return any(each.met is Met.MISSED or (each.met is Met.NO_SAMPLES and not is_interrupted) for each in judged)
+    failures = (Met.MISSED, Met.OTHER_UNIT, *(() if is_interrupted else (Met.NO_SAMPLES,)))
+    return any(each.met in failures for each in judged)
 
 
 def judge_objectives(
@@ -88,4 +90,6 @@ def _judged(objective: Objective, tally: Tally | None, unmeasurable: Collection[
     if tally is None or not tally.count:
         return Judged(objective, Met.LIVE_ONLY if objective.measure in unmeasurable else Met.NO_SAMPLES)
     value = tally.value_of(objective.statistic)
+    if objective.bound.dimension != ("" if objective.statistic.name == "count" else tally.dimension):
+        return Judged(objective, Met.OTHER_UNIT, value, tally.count)
     return Judged(objective, Met.MET if objective.is_met(value) else Met.MISSED, value, tally.count)

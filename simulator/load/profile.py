@@ -13,7 +13,7 @@ from simulator.load.objective import Objective, parse_objective
 from simulator.load.quantity import seconds_of
 from simulator.services.capacity import ServiceModel
 
-__all__ = ["PROFILES", "Load", "Mixed", "load_profile"]
+__all__ = ["PROFILES", "Load", "Mixed", "profile_named"]
 
 USERS_MAX = 10_000
 OPERATIONS_MAX = 1_000_000
@@ -42,7 +42,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     users: int
     per_minute: float
     duration: str | float
-    arrive_within: str | float = ""
+    arrive_within: str | float | None = None
     mix: tuple[Mixed, ...] = ()
     objectives: dict[str, str] = {}
     services: dict[str, ServiceModel] = {}
@@ -56,7 +56,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def arrive_within_s(self) -> float:
         """In how many seconds all users have arrived."""
-        if not self.arrive_within:
+        if self.arrive_within is None:
             return min(ARRIVE_WITHIN_S, self.duration_s / 10)
         return min(seconds_of(self.arrive_within), self.duration_s)
 
@@ -101,7 +101,7 @@ PROFILES: Mapping[str, Load] = {
 }
 
 
-def load_profile(name: str) -> Load:
+def profile_named(name: str) -> Load:
     """Return the profile of this name, or the one in the TOML file of this name. Raises InputError for neither."""
     path = Path(name)
     if name in PROFILES:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from math import isinf
+from math import inf, isinf
 
 import attrs
 
 from simulator.errors import InputError
 
-__all__ = ["UNITS", "Dimension", "Quantity", "parse_quantity", "seconds_of"]
+__all__ = ["TIME_UNITS", "UNITS", "Dimension", "Quantity", "parse_quantity", "seconds_of"]
 
 Dimension = str
 """What is measured: `s` (seconds), `B` (bytes), `%` (a share of one) or nothing (a count)."""
@@ -27,9 +27,10 @@ UNITS: Mapping[str, tuple[Dimension, float]] = {
     "": ("", 1.0),
 }
 """Each unit's dimension, and how much of its base unit it is."""
+TIME_UNITS = ("us", "ms", "s", "m", "h")
 
-_PATTERN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*")
-_TOLD_IN = {"s": ("us", "ms", "s", "m", "h"), "B": ("B", "KiB", "MiB", "GiB"), "%": ("%",), "": ("",)}
+_PATTERN = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z%]*)\s*", re.ASCII)
+_TOLD_IN = {"s": TIME_UNITS, "B": ("B", "KiB", "MiB", "GiB"), "%": ("%",), "": ("",)}
 
 
 @attrs.frozen
@@ -60,7 +61,9 @@ def parse_quantity(text: str) -> Quantity:
 
 def seconds_of(text: str | float) -> float:
     """Read a duration: a number of seconds, or with a unit. Raises InputError for what is none."""
-    quantity = parse_quantity(str(text))
-    if quantity.dimension not in ("s", "") or quantity.amount <= 0:
+    match = _PATTERN.fullmatch(str(text))
+    dimension, size = UNITS.get(match[2], ("", 0.0)) if match is not None else ("", 0.0)
+    seconds = float(match[1]) * size if match is not None and dimension in ("s", "") else 0.0
+    if not 0 < seconds < inf:
         raise InputError(f"{text!r} is not a duration. Write 90, 500ms, 2m or 1h.")
-    return quantity.amount
+    return seconds

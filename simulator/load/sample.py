@@ -43,12 +43,12 @@ def outcome(at_s: float, *, ok: bool) -> tuple[Sample, Sample]:
     return failed, done
 
 
-def samples_of(history: History) -> Iterator[Sample]:
-    """Yield what the operations of a history show: latencies under their names, and whether they happened.
+def samples_of(history: History, *names: str) -> Iterator[Sample]:
+    """Yield what the operations (of these names) show: latencies under their names, and whether they happened.
 
     One that was refused has no latency: it would make the others look fast.
     """
-    for each in history.operations():
+    for each in history.operations(*names):
         yield from outcome(each.invoked.at_s, ok=each.ok)
         if not each.failed:
             took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST

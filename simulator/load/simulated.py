@@ -4,23 +4,23 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 from simulator.interrupts import Interrupts
-from simulator.load.measured import Loaded, Measured
+from simulator.load.measured import LoadResult, Measured
 from simulator.load.sample import Sample, outcome
 from simulator.plan import Plan
 from simulator.property import Property
 from simulator.simulated_run import SimulatedRun
 from simulator.system import System
 
-__all__ = ["load_simulated"]
+__all__ = ["simulate_load"]
 
 
-def load_simulated(
+def simulate_load(
     system: System,
     plan: Plan,
     duration_s: float,
     properties: Iterable[Property],
     on_progress: Callable[[int, float], None],
-) -> Loaded:
+) -> LoadResult:
     """Apply the plan of a load in a world of its own, and measure it; after an interrupt what there is by then.
 
     `on_progress` is told how many steps are taken, and the simulated seconds.
@@ -39,4 +39,4 @@ def load_simulated(
         measured = Measured(duration_s)
         measured.add(run.system.samples(result.history))
         measured.add(chain(*missed))
-    return Loaded(result, measured, len(run.steps), len(missed), is_interrupted=interrupts.came)
+    return LoadResult(result, measured, len(run.steps), len(missed), is_interrupted=interrupts.came)

@@ -4,15 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.live.stage import wait_until
 from wavetank.preloaded import Forked, Preloaded
 
-PATIENCE_S = 20.0
 # It says where the process is, and goes on when it is killed itself.
 OWNER = """
 import sys, time
@@ -35,13 +34,6 @@ def serving(preloaded: Preloaded, directory: Path, **environment: str) -> Forked
     directory.mkdir(exist_ok=True)
     words = ["serve-llm", "--port", "0", "--api-key-env", "THE_KEY"]
     return preloaded.run(words, directory=directory, log=directory / "server.log", environment=environment)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:

@@ -10,9 +10,10 @@ from models.system import system as chat
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.history import Event
 from simulator.live.anchors import anchors_of
-from simulator.live.run import LiveResult, run_live
+from simulator.live.run import FAULT_SLACK_S, LiveResult, run_live
 from simulator.live.target import Target
 from simulator.plan import Do, Step, Strike
+from simulator.simulated_run import simulate
 from tests.live.stage import (
     QUESTION,
     WORKFLOW,
@@ -88,6 +89,26 @@ def test_every_fault_is_done_and_undone(healthy: Path) -> None:
         assert seen == {(each.kind, str(list(each.at))) for each in faults if phase == "begin" or each.kind != "reset"}
     assert not result.violated
     assert all(hosts_up(target).values())
+
+
+def test_a_fault_lasts_a_little_longer_than_in_the_plan(healthy: Path) -> None:
+    """The reducer leaves it as long as its failure needs; here, what runs into it begins later."""
+    result = played(healthy, struck(Fault("freeze", ("llm",), 0.1), Fault("freeze", ("redis",), 0.1)))
+    for host in ("llm", "redis"):
+        begin, end = (event.at_s for event in result.history.faults("freeze") if event.host == host)
+        assert end - begin >= 0.1 + FAULT_SLACK_S
+
+
+def test_a_fault_strikes_after_what_hosts_had_done_before_it(healthy: Path) -> None:
+    """A millisecond before it in simulation: here that is later than the fault would be by the clock alone."""
+    ask = Do("ask", 0, QUESTION)
+    seen = simulate(chat, plan(Step(ask, 3.0)), ()).history
+    (asking,) = seen.operations("ask")
+    (written,) = seen.observed("analytics_written")
+    apart_s = written.at_s - asking.invoked.at_s + 0.001
+    result = played(healthy, plan(Step(ask, apart_s), strike("freeze", "clickhouse", 0.2, 1.0)))
+    (written,) = result.history.observed("analytics_written")
+    assert written.index < result.history.faults("freeze")[0].index
 
 
 def test_what_a_host_logged_before_it_crashed_is_recorded_before_the_crash(healthy: Path) -> None:

@@ -6,11 +6,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import msgspec
 import pytest
+import trio
+import trio.testing
 
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
@@ -40,12 +44,30 @@ from tests.live.stage import (
     wavetank,
 )
 from wavetank.staging import staging
+from wavetank.supervisor import AT_REST_FOR_S, AT_REST_WITHIN_S, Supervisor
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory in which a platform that mixes up its users' answers is staged."""
     yield from staged(tmp_path_factory.mktemp("planted"), "--defect", CACHE)
+
+
+def test_a_run_begins_when_processes_have_nothing_more_to_do() -> None:
+    """They are ready before that, and what they do first is slow; one that is never at rest is not waited for."""
+    worked_s = iter([0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 9.0])
+    waiting = SimpleNamespace(_worked_s=lambda: next(worked_s))
+    restless = SimpleNamespace(_worked_s=count().__next__)
+
+    async def waited_s(supervisor: SimpleNamespace) -> float:
+        begun_s = trio.current_time()
+        await Supervisor._come_to_rest(supervisor)  # type: ignore[arg-type]
+        return trio.current_time() - begun_s
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(waited_s, waiting, clock=clock) == pytest.approx(3 * AT_REST_FOR_S)
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(waited_s, restless, clock=clock) == pytest.approx(AT_REST_WITHIN_S)
 
 
 # The verdict

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 
+import psutil
 import pytest
 
 from simulator.load.processes import Processes
+from tests.live.stage import wait_until
 
 BUSY = "import time\nheld = bytearray(64 * 2**20)\nprint(flush=True)\nwhile True: pass"
 
@@ -21,7 +22,7 @@ def test_memory_and_processor_time_of_a_process_and_its_children_are_measured() 
         processes = Processes()
         pids = {"server": server.pid, "gone": 2**22 - 1}
         first = {each.measure: each.value for each in processes.sample(pids, 0.0)}
-        time.sleep(0.5)
+        wait_until(lambda: psutil.Process(server.pid).children()[0].cpu_times().user > 0.3)
         second = {each.measure: each.value for each in processes.sample(pids, 0.5)}
         os.killpg(server.pid, 9)
     assert first["memory of server"] > 64 * 2**20

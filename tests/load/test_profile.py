@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import InputError
-from simulator.load.profile import PROFILES, load_profile
+from simulator.load.profile import PROFILES, profile_named
 
 GOOD = """
 users = 100
@@ -35,7 +35,7 @@ def test_the_built_in_ones_are_sound() -> None:
 def test_a_file_says_all_of_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(GOOD)
-    load = load_profile(str(file))
+    load = profile_named(str(file))
     assert (load.users, load.duration_s, load.arrive_within_s) == (100, 600, 30)
     assert load.mix[0].arguments == {"question": "why is it slow?", "thread": 1}
     assert [str(each) for each in load.parsed({})] == ["p(99) < 100ms", "< 0.1%"]
@@ -49,7 +49,7 @@ def test_a_file_says_all_of_it(tmp_path: Path) -> None:
         (("per_minute = 2", "per_minute = -1"), r"per_minute=-1 is not between"),
         (("per_minute = 2", "per_minute = nan"), r"per_minute=nan is not between"),
         (("'10m'", "'500h'"), r"that is 6,000,000 operations, and 1,000,000 are the most"),
-        (("'10m'", "'soon'"), r"is no quantity"),
+        (("'10m'", "'soon'"), r"is not a duration"),
         (("weight = 4", "weight = -4"), r"weight=-4 of 'ask' is no weight"),
         (("weight = 4", "weight = 0"), r"nothing in mix has a weight"),
         (("p(99) < 100ms", "fast"), r"the objective 'ws_latency': 'fast' is none"),
@@ -61,11 +61,11 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, change: tuple[str, str
     file = tmp_path / "mine.toml"
     file.write_text(GOOD.replace('"', "'").replace(*change))
     with pytest.raises(InputError, match=told):
-        load_profile(str(file))
+        profile_named(str(file))
 
 
 def test_what_is_neither_a_profile_nor_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Did you mean|Known"):
-        load_profile("stedy")
+        profile_named("stedy")
     with pytest.raises(InputError, match="the load profile cannot be read"):
-        load_profile(str(tmp_path / "none.toml"))
+        profile_named(str(tmp_path / "none.toml"))

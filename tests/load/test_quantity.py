@@ -32,7 +32,7 @@ def test_what_is_none_is_refused_with_examples(text: str) -> None:
         parse_quantity(text)
 
 
-@pytest.mark.parametrize("text", ["0s", "2GiB", "5%"])
+@pytest.mark.parametrize("text", ["0s", "2GiB", "5%", "soon", "-1", "9" * 400])
 def test_a_duration_is_time_and_more_than_nothing(text: str) -> None:
     with pytest.raises(InputError, match=r"is not a duration"):
         seconds_of(text)

@@ -77,6 +77,16 @@ def test_without_samples_an_objective_is_not_met() -> None:
     assert fails(judged, is_interrupted=True)
 
 
+def test_a_bound_in_another_unit_is_not_met() -> None:
+    """Nor is it compared: 0.5 s are less than 1 GiB."""
+    measured = Measured(60.0)
+    measured.add([Sample("latency", 1.0, 0.5)])
+    objectives = [parse_objective("latency", each) for each in ("max < 1GiB", "max < 1", "count < 2", "count < 2s")]
+    judged = judge_objectives(objectives, measured.tallies)
+    assert [each.met for each in judged] == [Met.OTHER_UNIT, Met.OTHER_UNIT, Met.MET, Met.OTHER_UNIT]
+    assert fails(judged[:1], is_interrupted=True)
+
+
 def test_each_part_of_the_time_has_its_own_tally() -> None:
     """Also what is begun in the last moment."""
     measured = Measured(60.0)

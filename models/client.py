@@ -34,7 +34,7 @@ from models.protocol import (
     encode,
 )
 
-__all__ = ["ChatClient", "Outcome", "converse_once"]
+__all__ = ["REFRESH_AFTER", "ChatClient", "Outcome", "converse_once", "read_back"]
 
 FRAMES_AHEAD = 4
 REFRESH_AFTER = 1 / 3
@@ -250,6 +250,29 @@ async def converse_once(host: str, port: int, *frames: ClientFrame) -> list[Serv
         # Not from them: that a connection ends in this way or another is one fact to who asks.
         raise ConnectionError(f"the gateway did not answer: {errors.exceptions[0]!r}") from None
     return answers
+
+
+async def read_back(host: str, port: int, hello: Hello, count: int) -> list[Reply]:
+    """Connect beside, and return the replies that a device is told which has seen nothing: so many, or until a refusal.
+
+    Raises OSError, or a group of errors, when the connection fails or fewer come.
+    """
+    replies: list[Reply] = []
+    try:
+        async with _connected(host, port) as socket:
+            await socket.send_message(encode(hello))
+            with trio.fail_after(ANSWER_TIMEOUT_S):
+                while len(replies) < count:
+                    frame = decode_server(await socket.get_message())
+                    if isinstance(frame, Reply):
+                        replies.append(frame)
+                    elif isinstance(frame, ErrorFrame):
+                        break
+    except* LocalProtocolError:
+        pass
+    except* (ConnectionClosed, trio.TooSlowError, trio.BrokenResourceError) as errors:
+        raise ConnectionError(f"the gateway did not tell all: {errors.exceptions[0]!r}") from None
+    return replies
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 import attrs
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from models.adapted_client import AdaptedClient
 from models.adapter import Adapter, AdapterError, check_adapter, fault_in
-from models.client import ChatClient, converse_once
+from models.client import REFRESH_AFTER, ChatClient, converse_once, read_back
 from models.config import PlatformConfig
 from models.defects import DEFECTS
 from models.device import (
@@ -27,7 +28,7 @@ from models.device import (
     Outcome,
 )
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
-from models.malformed import malformed_frames
+from models.malformed import malformed_frames, malformed_texts
 from models.platform import serve
 from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome
 from models.secret import DEMO_SECRET
@@ -36,11 +37,13 @@ from models.trespass import TRESPASSES, Trespasser
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
+from properties.conformance import conformities
 from properties.exchange import user_of
 from properties.measures import OBJECTIVES, measures
 from properties.observed import are_logged, are_told
 from properties.places import GATEWAYS
 from properties.storm import ends_life
+from properties.transitions import transitions, transitions_in
 from simulator import (
     Event,
     Failed,
@@ -55,7 +58,10 @@ from simulator import (
     User,
     operation,
 )
+from simulator.component import Component
+from simulator.conformity import Conformity
 from simulator.errors import AdapterFailedError, InputError
+from simulator.journeys.journey import Journey, Leg
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample
 from simulator.redaction import conceal
@@ -125,6 +131,63 @@ MIX = (
     ),
 )
 """What users do under load. Most questions are new: answers to the others come from the cache."""
+OF_COMPONENTS = {**OBJECTIVES, "connect": "p(99) < 2s", "degraded_rate": "< 1%"}
+
+
+def _objectives(*measures: str) -> dict[str, str]:
+    return {each: OF_COMPONENTS[each] for each in measures}
+
+
+COMPONENTS: Mapping[str, Component] = {
+    "ClickHouse": Component(
+        hosts=("clickhouse",),
+        promises=("fallback", "breaker"),
+        objectives=_objectives("clickhouse_query", "degraded_rate"),
+        journeys=("workflow-with-tools",),
+    ),
+    "WebSocket": Component(
+        hosts=("gateway-a", "gateway-b"),
+        promises=("delivery", "contract", "latency"),
+        objectives=_objectives("ws_latency", "connect"),
+        journeys=("first-chat", "reconnect", "two-devices"),
+    ),
+    "Agents": Component(
+        hosts=("agents",),
+        promises=("workflow", "finishes"),
+        objectives=_objectives("simple_agent", "complex_agent", "error_rate"),
+        journeys=("workflow-with-tools", "change-of-mind"),
+    ),
+    "Redis": Component(
+        hosts=("redis",),
+        promises=("resources",),
+        under_faults=("degradation",),
+        objectives=_objectives("ws_latency", "connect"),
+        journeys=("reconnect", "long-conversation"),
+    ),
+    "Auth": Component(
+        hosts=("gateway-a", "gateway-b", "redis"),
+        promises=("auth", "isolation"),
+        objectives=_objectives("connect"),
+        journeys=("logout-everywhere", "intruder"),
+    ),
+    "PostgreSQL": Component(
+        hosts=("postgres",),
+        promises=("durability", "delivery"),
+        objectives=_objectives("ws_latency", "success_rate"),
+        journeys=("long-conversation", "reconnect"),
+    ),
+    "LLM": Component(
+        hosts=("llm",),
+        promises=("isolation",),
+        under_faults=("degradation",),
+        objectives=_objectives("simple_agent", "complex_agent", "degraded_rate"),
+        journeys=("first-chat", "workflow-with-tools"),
+    ),
+}
+"""What the platform is made of, as its engineers speak of it."""
+STAY_S = 2.0
+MALFORMED_PAUSE_S = 0.2
+BAD_REQUEST = "bad_request"
 TOKEN = re.compile(r'("token"\s*:\s*)"[^"]*"')
 
 
@@ -181,6 +244,9 @@ class ChatSystem(System):
     arrival: ClassVar[str] = "connect"
     mix: ClassVar[tuple[Mixed, ...]] = MIX
     objectives: ClassVar[Mapping[str, str]] = OBJECTIVES
+    experiments: ClassVar[Path | None] = Path(__file__).with_name("experiments")
+    components: ClassVar[Mapping[str, Component]] = COMPONENTS
+    journeys: ClassVar[Path | None] = Path(__file__).with_name("journeys")
     patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
@@ -296,12 +362,25 @@ class ChatSystem(System):
         assert token is not None
         session = user.memory["session"]
         answers = await _say(Hello(token=token), Logout())
+        for answer in answers:
+            user.observe("answered_beside", frame=_as_observed(answer))
         if isinstance(answers[-1], ErrorFrame) and answers[-1].code in ("unauthorised", "expired"):
             raise Failed(answers[-1].code)
         if not isinstance(answers[-1], LoggedOut):
             raise ConnectionError(f"no confirmation of the log-out: {answers[-1]}")
         user.memory["ended"] = (session, token)
         return str(session)
+
+    @operation(when=has_session, needs=(), weight=0, sentence="{user} looks in from another device")
+    async def look_in(self, user: User) -> list[str]:
+        """Connect a device that has seen nothing to the same session, and read there what this one has read."""
+        client = chat_client_of(user)
+        assert client.token is not None
+        seen = client.last_seen
+        replies = await read_back("gateway", GATEWAY_PORT, Hello(token=client.token), seen)
+        if [each.seq for each in replies] != [*range(1, seen + 1)]:
+            raise Failed(f"the other device was told {[each.seq for each in replies]}, and this one 1 to {seen}")
+        return [each.to for each in replies]
 
     @operation(
         when=is_connected,
@@ -402,6 +481,37 @@ class ChatSystem(System):
     def samples(self, history: History) -> Iterable[Sample]:
         """Return how long users waited for acknowledgements and answers, and agents for ClickHouse."""
         return measures(history)
+
+    def conformities(self, history: History) -> Iterable[Conformity]:
+        """Return how every frame of a gateway, and every document between services, compares with asyncapi.json."""
+        return conformities(history)
+
+    def transitions(self) -> Iterable[str]:
+        """Name those of every breaker, of the frames of a connection, and of an agent's events."""
+        processes = [host for host in self.for_run().hosts() if host.on_terminate is not None]
+        return transitions({host.name: host.needs for host in processes})
+
+    def transitions_in(self, history: History) -> Iterable[str]:
+        """Name those that a history shows."""
+        return transitions_in(history)
+
+    def contract_journeys(self) -> Mapping[str, Journey]:
+        """Return the users' own, a long stay, and one per way in which a frame can be malformed."""
+        connect, leave = Leg("connect"), Leg("leave", {"clean": True})
+        stay = Leg("connect", pause=self.token_s * REFRESH_AFTER + STAY_S)
+        malformed = {
+            f"malformed: {wrong}": Journey(
+                f"{wrong.capitalize()}: refused, and served all the same",
+                (
+                    connect,
+                    *(Leg("send_malformed", {"text": text}, MALFORMED_PAUSE_S, result=BAD_REQUEST) for text in texts),
+                    Leg("ask", {"question": "what went wrong on visit {number}?", "thread": 1}, 3.0),
+                    leave,
+                ),
+            )
+            for wrong, texts in malformed_texts().items()
+        }
+        return {**super().contract_journeys(), "stay": Journey("A token that is refreshed", (stay, leave)), **malformed}
 
     def operation_behind(self, logged: Event) -> Invocation | None:
         """Say what a user did by what the gateways log. What they asked is not told: it is the first of the questions.

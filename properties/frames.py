@@ -15,7 +15,7 @@ from properties.schema import DOCUMENT, Schema, messages_of
 from simulator.history import Event, Kind, Reading, Value
 from simulator.property import Violation
 
-__all__ = ["check_conversations", "check_frames"]
+__all__ = ["check_conversations", "check_frames", "frame_complaint"]
 
 TEXT_LENGTH_MAX = 120
 _FRAMES = {name: Schema(DOCUMENT, f"#/components/messages/{name}/payload") for name in messages_of(DOCUMENT, "send")}
@@ -29,17 +29,18 @@ _ABOUT: Sequence[str] = DOCUMENT["x-conversation"]["about"]
 
 def check_frames(history: Reading) -> Iterator[Violation]:
     """Look at every frame that a user received, also on connections that were made to trespass."""
-    for event in history.observed("frame", "frame_unreadable", "trespassed"):
-        complaint = _complaint(event)
+    for event in history.observed("frame", "frame_unreadable", "trespassed", "answered_beside"):
+        complaint = frame_complaint(event)
         if complaint is not None:
             yield Violation(f"{user_of(event)} received at {event.at_s:.3f} s what is {complaint}", site="frame")
 
 
-def _complaint(event: Event) -> str | None:
+def frame_complaint(event: Event) -> str | None:
+    """Return what is wrong with the frame that an observation tells of, or None."""
     match event.name:
         case "frame_unreadable":
             return _of_text(str(event.data["text"]))
-        case "trespassed":
+        case "trespassed" | "answered_beside":
             return _of_frame(event.data["frame"])
         case _:
             return _of_frame(dict(event.data))

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from properties.schema import DOCUMENT, Schema, resolve
-from simulator.history import Reading, Value
+from simulator.history import Event, Reading, Value
 from simulator.property import Violation
 
-__all__ = ["check_services"]
+__all__ = ["check_services", "complaint_of", "documents_in"]
 
 Documents = Iterator[tuple[str, Value]]
 """The documents that an observation tells of, each with the name of its schema."""
@@ -21,13 +21,22 @@ _SCHEMAS = {
 
 def check_services(history: Reading) -> Iterator[Violation]:
     """Look at what was exchanged with the LLM, ClickHouse and Redis, and at what the stores held at the end."""
+    for event, schema, document in documents_in(history):
+        complaint = complaint_of(schema, document)
+        if complaint is not None:
+            yield Violation(f"{event.name} at {event.at_s:.3f} s tells of no {schema}: {complaint}", site=event.name)
+
+
+def documents_in(history: Reading) -> Iterator[tuple[Event, str, Value]]:
+    """Yield every document that was exchanged or stored: what tells of it, the name of its schema, and itself."""
     for event in history.observed(*_WORDED):
         for schema, document in _WORDED[event.name](event.data):
-            complaint = _SCHEMAS[schema].complaint(document)
-            if complaint is not None:
-                yield Violation(
-                    f"{event.name} at {event.at_s:.3f} s tells of no {schema}: {complaint}", site=event.name
-                )
+            yield event, schema, document
+
+
+def complaint_of(schema: str, document: Value) -> str | None:
+    """Return what is wrong with a document, or None."""
+    return _SCHEMAS[schema].complaint(document)
 
 
 def _llm(data: Mapping[str, Value]) -> Documents:

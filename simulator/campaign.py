@@ -59,7 +59,8 @@ class Campaign:
     """Searches for a broken promise, then shrinks the plan that broke it.
 
     The same seed gives the same result, however many `workers` there are: of several failures it is the one that one
-    worker would have met first. `on_run` is called with the statistics so far, `on_batch` with each finished batch and
+    worker would have met first. `on_run` is called with the statistics so far, `on_result` with each plan and what it
+    came to (only of runs that are made in this process), `on_batch` with each finished batch and
     the seconds of search by then, `on_violation` with what broke, before it is shrunk, and `on_reduce` with each
     smaller failing plan. With `doublecheck` every run is made twice, not only a sample of them.
 
@@ -79,6 +80,7 @@ class Campaign:
         earlier: Sequence[Searched] = (),
         earlier_s: float = 0.0,
         on_run: Callable[[Statistics], None] = lambda _statistics: None,
+        on_result: Callable[[Plan, Result], None] = lambda _plan, _result: None,
         on_batch: Callable[[Searched, float], None] = lambda _searched, _real_s: None,
         on_violation: Callable[[Property, Violation, Plan], None] = lambda _property, _violation, _plan: None,
         on_reduce: Callable[[Plan, int], None] = lambda _plan, _replays: None,
@@ -100,6 +102,7 @@ class Campaign:
         self._earlier = earlier
         self._earlier_s = earlier_s
         self._on_run = on_run
+        self._on_result = on_result
         self._on_batch = on_batch
         self._on_violation = on_violation
         self._on_reduce = on_reduce
@@ -259,6 +262,7 @@ class Campaign:
         if result.violated:
             self._found = Seen.of(plan, result, frame)
         self.statistics.add(plan, result)
+        self._on_result(plan, result)
         self.statistics.real_s = self._elapsed_s()
         self._on_run(self.statistics)
         self._interrupts.check()

@@ -85,7 +85,9 @@ def _frames(draw: st.DrawFn, system: System, possibilities: _Possibilities, pref
     faults = dict.fromkeys(draw(drawn) for _ in range(count))
     # What needs two operations is hardly met where each is off in one of four runs: so nothing is, in half of them.
     possible_weights = draw(st.sampled_from((WEIGHTS, (*WEIGHTS, OFF))))
-    weights = {name: draw(st.sampled_from(possible_weights)) for name in system.operations()}
+    weights = {
+        name: draw(st.sampled_from(possible_weights)) for name, each in system.operations().items() if each.weight
+    }
     weights[FAULTS] = draw(st.sampled_from(WEIGHTS))  # they are off where there are none
     # Mostly everything is healed at once; never are several hosts left broken, as little can be done without them; and
     # a system of one host cannot do without it.

@@ -4,7 +4,7 @@ import copy
 import enum
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -103,6 +103,7 @@ class History:
         self._completed: dict[int | None, Event] = {}  # by operation
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self.is_part = False  # whether the beginning, users or faults may be missing
+        self.links: Sequence[tuple[str, str]] = ()  # over which something was connected, where that is known
         self._now = now
         self._unseen = unseen
         self._chain = hashlib.blake2b(digest_size=16)
@@ -153,6 +154,11 @@ class History:
             self._completed[operation] = event
         return event
 
+    @property
+    def operations_begun(self) -> int:
+        """How many operations were begun: the number of the latest."""
+        return self._operations
+
     def next_operation(self) -> int:
         """Return the number of a new operation."""
         self._operations += 1
@@ -194,7 +200,7 @@ class Reading:
     """
 
     def __init__(self, history: History) -> None:
-        self._history = history
+        self.history = history
         self.examined: Counter[str] = Counter()
         self.unjudged: dict[str, str] = {}
         """Sites at which the promise could not be judged, as in a live run of which less is known, and why not."""
@@ -202,7 +208,7 @@ class Reading:
     @property
     def events(self) -> list[Event]:
         """Every event, in order. Counted as examined only by the narrower questions below."""
-        return self._history.events
+        return self.history.events
 
     @property
     def is_part(self) -> bool:
@@ -210,27 +216,27 @@ class Reading:
 
         Only promises that are declared `in_parts` are judged then.
         """
-        return self._history.is_part
+        return self.history.is_part
 
     def operations(self, *names: str) -> list[Operation]:
         """All operations (of these names) in the order of their invocation. Raises InputError for an unknown name."""
         for name in names:
-            if self._history.declared and name not in self._history.declared:
-                known = ", ".join(self._history.declared)
+            if self.history.declared and name not in self.history.declared:
+                known = ", ".join(self.history.declared)
                 raise InputError(f"a promise asks for operations named {name!r}. The system has: {known}.")
-        return self._count(self._history.operations(*names), lambda operation: operation.name)
+        return self._count(self.history.operations(*names), lambda operation: operation.name)
 
     def observed(self, *names: str) -> list[Event]:
         """All observations of these names, in order."""
-        return self._count(self._history.observed(*names), lambda event: event.name)
+        return self._count(self.history.observed(*names), lambda event: event.name)
 
     def faults(self, *names: str) -> list[Event]:
         """All beginnings and ends of faults (of these kinds), in order."""
-        return self._history.faults(*names)
+        return self.history.faults(*names)
 
     def marked_at(self, name: str) -> float | None:
         """When the run entered a phase ("heal", "quiet"), or None."""
-        return self._history.marked_at(name)
+        return self.history.marked_at(name)
 
     def _count(self, found: list[T], name: Callable[[T], str]) -> list[T]:
         self.examined.update(_names(found, name))

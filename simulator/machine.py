@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
         assert self.run is not None
         choices: list[Callable[[st.DataObject], Action]] = []
         for name, (declared, users) in self._sensible().items():
-            weight = declared.weight * (self.frame.weights[name] or SELDOM)
+            weight = declared.weight * (self.frame.weights.get(name) or SELDOM)
             choices += [partial(_operation, name, declared, users)] * weight
         if self.frame.faults:
             # A quarter of the steps, in a run that favours neither.
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
                 for name, declared in self.run.operations.items()
                 if declared.when is None or declared.when(user)
             }
-            wanted = [name for name in possible if self.frame.weights[name]]
+            wanted = [name for name in possible if self.frame.weights.get(name)]
             for name in wanted or possible:
                 sensible.setdefault(name, (possible[name], []))[1].append(user)
         return sensible

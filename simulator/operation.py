@@ -75,8 +75,8 @@ def operation(
     It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold.
     `when` says, from what the user remembers, whether the operation makes sense now. `sentence` words it in a
     report, with the arguments and `{user}` to be filled in. `weight` says how often it is wanted compared with
-    others. `needs` are the hosts without which it may never return, beside those that users connect to; if it is not
-    given, any host may be.
+    others: with 0 the search leaves it to plans that somebody writes. `needs` are the hosts without which it may
+    never return, beside those that users connect to; if it is not given, any host may be.
     """
 
     def mark(method: F) -> F:

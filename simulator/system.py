@@ -11,10 +11,13 @@ from typing import Any, ClassVar, Self
 
 import networkx as nx
 
+from simulator.component import Component
+from simulator.conformity import Conformity
 from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of
 from simulator.history import Event, History
 from simulator.host import Host, check_hosts, topology_of
+from simulator.journeys.journey import Journey, journeys_in
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample, samples_of
 from simulator.operation import Invocation, OperationType, operations_of
@@ -68,6 +71,15 @@ class System:
     objectives: ClassVar[Mapping[str, str]] = {}
     """What measures must come to under load (`{"deposit": "p(99) < 100ms"}`), unless the load profile says so."""
 
+    experiments: ClassVar[Path | None] = None
+    """The directory of its chaos experiments, for `wavetank chaos`."""
+
+    journeys: ClassVar[Path | None] = None
+    """The directory of its users' journeys, for `wavetank e2e`."""
+
+    components: ClassVar[Mapping[str, Component]] = {}
+    """Its parts by name, for `wavetank matrix`."""
+
     planted: frozenset[str] = frozenset()
     """Which defects are switched on."""
 
@@ -82,6 +94,9 @@ class System:
 
     untold: frozenset[str] = frozenset()
     """Types of what users observe ("reply") that its adapter never tells of."""
+
+    faults_at: frozenset[str] | None = None
+    """At which hosts the search may use faults, or at links of theirs. None: at all of them."""
 
     _counts: Mapping[str, int] = {}
 
@@ -125,6 +140,22 @@ class System:
         Override it to measure more than how long operations take: until an answer is there, say.
         """
         return samples_of(history)
+
+    def conformities(self, history: History) -> Iterable[Conformity]:
+        """Return how each kind of message turned out that its services have agreed on: for `wavetank contract`."""
+        return ()
+
+    def contract_journeys(self) -> Mapping[str, Journey]:
+        """Return journeys by which all of these messages are sent, those that must be refused included."""
+        return journeys_in(self.journeys) if self.journeys is not None else {}
+
+    def transitions(self) -> Iterable[str]:
+        """Name every transition of every state machine in the system: for `wavetank coverage`."""
+        return ()
+
+    def transitions_in(self, history: History) -> Iterable[str]:
+        """Return those of them that a history shows."""
+        return ()
 
     # What follows is read by wavetank.
 
@@ -187,6 +218,12 @@ class System:
                 raise InputError(f"a service model is for host={name!r}. {known_names(names, '')}")
         copied = copy.copy(self)
         copied.service_models = dict(models)
+        return copied
+
+    def with_faults_at(self, hosts: Iterable[str]) -> Self:
+        """Return a copy in which the search strikes only these hosts, and links of theirs: with none, nothing."""
+        copied = copy.copy(self)
+        copied.faults_at = frozenset(hosts)
         return copied
 
     def capacity_of(self, host: str) -> Capacity | None:
@@ -307,7 +344,10 @@ class System:
         for host in hosts:
             for trouble in host.troubles:
                 places.setdefault(trouble.name, []).append((host.name,))
-        return {kind: places[kind] for kind in (places if self.fault_kinds is None else self.fault_kinds)}
+        allowed = {kind: places[kind] for kind in (places if self.fault_kinds is None else self.fault_kinds)}
+        if self.faults_at is None:
+            return allowed
+        return {kind: [at for at in found if self.faults_at.intersection(at)] for kind, found in allowed.items()}
 
     def declared_troubles(self) -> dict[str, tuple[Trouble, ...]]:
         """Return what each host's service can be made to do, by host, for those that declare anything."""

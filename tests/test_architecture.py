@@ -24,6 +24,7 @@ PROMISES_MAY_IMPORT = {
     "simulator.history",
     "simulator.property",
     "simulator.load.sample",
+    "simulator.conformity",
     "attrs",
     "jsonschema",
     "referencing",

@@ -8,11 +8,13 @@ import click
 from simulator.errors import InputError
 from simulator.load.quantity import TIME_UNITS, seconds_of
 
-__all__ = ["DEFAULT_SYSTEM", "SECONDS", "Seconds", "defect_option"]
+__all__ = ["DEFAULT_SYSTEM", "DEPLOYED_SYSTEM", "SECONDS", "SEED_MAX", "Seconds", "defect_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SYSTEM = "models.system:system"
+DEPLOYED_SYSTEM = "models.system:deployed"
+SEED_MAX = 2**32 - 1
 
 
 class Seconds(click.ParamType[float]):

@@ -7,13 +7,11 @@ import click
 import msgspec
 
 from simulator.errors import InputError
-from simulator.failure import Failure
 from simulator.live.anchors import anchors_of
 from simulator.live.importing import PAUSE_S_MAX, plan_of
 from simulator.live.recording import Recording, Source
 from simulator.plan import Do, Plan, Strike
 from simulator.property import Expectation, Outcome, Property, Verdict
-from simulator.reducer import Reduction
 from simulator.run import Result
 from simulator.simulated_run import simulate
 from simulator.story import tell
@@ -24,7 +22,7 @@ from wavetank.arguments import DEFAULT_SYSTEM, defect_option
 from wavetank.observe import exit_code_of, promise_line
 from wavetank.report import examined_words
 from wavetank.results import FILE, check_writable, write_results
-from wavetank.saving import Saved, save, trace_of
+from wavetank.saving import Saved, save_unshrunk, unshrunk_lines
 
 __all__ = ["import_log"]
 
@@ -95,7 +93,9 @@ def import_log(
     _tell_story(story, plan, result)
     promises = [each for each in system.all_properties() if each.expectation is not Expectation.SOMETIMES]
     _tell_verdicts(promises, result)
-    saved = _save(name, system, plan, result)
+    saved = save_unshrunk(name, 0, system, plan, result)
+    if saved != Saved():
+        click.echo("\n" + "\n".join(unshrunk_lines(result, saved)))
     exit_code = exit_code_of([result.verdicts[each.name].outcome for each in promises])
     body = {
         "system": name,
@@ -179,22 +179,3 @@ def _verdict_json(promise: Property, verdict: Verdict) -> dict[str, object]:
         "site": violation.site if violation is not None else None,
         "evidence": violation.evidence if violation is not None else None,
     }
-
-
-def _save(name: str, system: System, plan: Plan, result: Result) -> Saved:
-    """Save the plan as a trace of the first promise that it breaks, if it breaks any."""
-    if not result.violated:
-        return Saved()
-    (broken,) = system.chosen_properties(result.violated[:1])
-    violation = result.verdicts[broken.name].violation
-    assert violation is not None
-    failure = Failure(broken, violation, plan, "", Reduction(plan, 0, 0.0, complete=False), result)
-    saved = save(trace_of(name, 0, system, failure))
-    if saved.why_not:
-        click.echo(f"\nNOT saved: {saved.why_not}")
-    else:
-        click.echo(f"\n{broken.name} is saved as {saved.name}, hash {result.history.hash}")
-        click.echo(f"  again:    wavetank replay {saved.name}")
-        click.echo(f"  smaller:  wavetank shrink {saved.name}")
-        click.echo(f"  why:      wavetank explain {saved.name}")
-    return saved

@@ -2,36 +2,26 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
-from simulator.errors import InputError
-from simulator.live.expressible import inexpressible
-from simulator.live.target import load_target
-from simulator.live.validation import adapted_to
 from simulator.load.arrivals import plan_of
-from simulator.load.live import run_load_live
 from simulator.load.measured import LIVE_ONLY, Judged, LoadResult, Measured, Met, fails, judge_objectives
 from simulator.load.objective import AVERAGE
 from simulator.load.profile import PROFILES, Load, profile_named
 from simulator.load.quantity import Quantity
 from simulator.load.sample import is_rate
-from simulator.load.simulated import simulate_load
-from simulator.plan import Plan
-from simulator.system import System, load_system
-from wavetank.arguments import SECONDS, defect_option
-from wavetank.live import target_system
-from wavetank.progress import Line
+from simulator.system import load_system
+from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
+from wavetank.driving import Driven, driven, target_option
 from wavetank.results import FILE, check_writable, write_results
-from wavetank.ungrouped import ungrouped
+from wavetank.saving import Saved, unshrunk_lines
 
-__all__ = ["load"]
+__all__ = ["load", "objective_line"]
 
-DEPLOYED_SYSTEM = "models.system:deployed"
-SEED_MAX = 2**32 - 1
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.OTHER_UNIT: "✗", Met.LIVE_ONLY: "-"}
 
@@ -79,10 +69,7 @@ without any sample is missed. Exit codes: 1 an objective is missed or a property
 @click.option("--duration", type=SECONDS, help="How long, instead of the profile's time (90, 2m, 1h).")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a load  [drawn and printed]")
 @defect_option
-@click.option(
-    "--target", "target_file", type=click.Path(path_type=Path), help="Load the deployment described here instead."
-)
-@click.option("--yes-really", is_flag=True, help="The target is meant, although it is not this machine.")
+@target_option
 @click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
 def load(
     system: str,
@@ -97,80 +84,38 @@ def load(
 ) -> int:
     """Let many users at once use SYSTEM (module:object), and hold what they see to objectives and promises."""
     check_writable(json_file)
-    if target_file is not None and defects:
-        raise InputError("--defect plants bugs in simulation. For a target with them: wavetank staging up --defect ...")
     under_test = load_system(system).with_defects(defects)
     chosen = profile_named(profile)
     chosen = msgspec.structs.replace(chosen, users=users or chosen.users, duration=duration or chosen.duration)
     chosen.check("the load")
     objectives = chosen.parsed(under_test.objectives)
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
-    latency_s = under_test.latencies_s[0] if target_file is None else 0.0
-    plan = plan_of(chosen, under_test.mix, under_test.arrival, seed, latency_s=latency_s)
-    click.echo(f"system  {system}" + (f"  defects {', '.join(defects)}" if defects else ""))
-    click.echo(f"load    {profile}: {chosen}" + (f", on {target_file}" if target_file is not None else ""))
-    click.echo(f"seed    {seed}")
-    if target_file is not None and chosen.services:
+    driving = Driven.of(system, under_test.with_service_models(chosen.services), target_file, confirmed=yes_really)
+    plan = plan_of(chosen, under_test.mix, under_test.arrival, seed, latency_s=driving.latency_s)
+    click.echo(driving.headed(seed))
+    click.echo(f"load    {profile}: {chosen}")
+    if driving.is_live and chosen.services:
         click.echo("services are as fast as the target's: those of the profile are for simulations")
-    with Progress(chosen.duration_s) as progress:
-        if target_file is None:
-            simulated = under_test.with_service_models(chosen.services)
-            loaded = simulate_load(simulated, plan, chosen.duration_s, simulated.all_properties(), progress.stepped)
-        else:
-            loaded = _load_live(
-                under_test, plan, chosen.duration_s, target_file, progress.stepped, confirmed=yes_really
-            )
-    unmeasurable = LIVE_ONLY if target_file is None else ()
+    begun_s = time.perf_counter()
+    loaded = driven(driving, plan, chosen.duration_s, is_heavy=True)
+    real_s = time.perf_counter() - begun_s
+    unmeasurable = () if driving.is_live else LIVE_ONLY
     judged = judge_objectives(objectives, loaded.measured.tallies, unmeasurable)
-    click.echo("\n".join(_lines(loaded, judged, progress.took_s, is_live=target_file is not None)))
+    click.echo("\n".join(_lines(loaded, judged, real_s, is_live=driving.is_live)))
+    saved = Saved() if chosen.services else driving.save(loaded, seed)  # a trace does not say how fast services were
+    for line in unshrunk_lines(loaded.result, saved):
+        click.echo(line)
     failed = fails(judged, is_interrupted=loaded.is_interrupted) or bool(loaded.result.violated)
-    written = write_results(json_file, _as_json(system, profile, chosen, seed, loaded, judged, progress.took_s))
+    written = write_results(json_file, _as_json(system, profile, chosen, seed, loaded, judged, real_s, saved))
     if failed:
         return 1
     return 130 if loaded.is_interrupted else 0 if written else 2
 
 
-class Progress(Line):
-    """How far a load is."""
-
-    def __init__(self, duration_s: float) -> None:
-        super().__init__()
-        self._duration_s = duration_s
-        self._begun_s = time.perf_counter()
-
-    @property
-    def took_s(self) -> float:
-        """The real seconds since it began."""
-        return time.perf_counter() - self._begun_s
-
-    def stepped(self, steps: int, at_s: float) -> None:
-        """Note one more step, in seconds since the load began."""
-        left_s = (self._duration_s - at_s) * self.took_s / at_s if at_s else 0.0
-        self.show(f"{at_s:,.0f} of {self._duration_s:,.0f} s, {steps:,} operations, {left_s:,.0f} s left")
-
-
-def _load_live(
-    system: System,
-    plan: Plan,
-    duration_s: float,
-    target_file: Path,
-    on_progress: Callable[[int, float], None],
-    *,
-    confirmed: bool,
-) -> LoadResult:
-    target = load_target(target_file)
-    live = adapted_to(target, target_system(system, target, confirmed=confirmed))
-    problems = inexpressible(plan, target, 1.0, live.unexpressed)
-    if problems:
-        raise InputError(f"the load cannot be put on {target_file}: {'; '.join(problems)}.")
-    with ungrouped():
-        return run_load_live(live, plan, duration_s, target, live.all_properties(), on_progress)
-
-
 def _lines(loaded: LoadResult, judged: list[Judged], real_s: float, *, is_live: bool) -> Iterator[str]:
     yield ""
     for each in judged:
-        yield _objective_line(each, max(len(other.objective.measure) for other in judged))
+        yield objective_line(each, max(len(other.objective.measure) for other in judged))
     yield ""
     yield from _table(loaded.measured)
     yield ""
@@ -191,7 +136,8 @@ def _lines(loaded: LoadResult, judged: list[Judged], real_s: float, *, is_live: 
         yield f"{counted}: {simulated_s:,.0f} simulated s in {real_s:.1f} real s ({ratio})"
 
 
-def _objective_line(judged: Judged, width: int) -> str:
+def objective_line(judged: Judged, width: int) -> str:
+    """Return an objective, whether it is met, and the value that says so."""
     objective = judged.objective
     match judged.met:
         case Met.LIVE_ONLY:
@@ -222,7 +168,14 @@ def _table(measured: Measured) -> Iterator[str]:
 
 
 def _as_json(
-    system: str, profile: str, load: Load, seed: int, loaded: LoadResult, judged: list[Judged], real_s: float
+    system: str,
+    profile: str,
+    load: Load,
+    seed: int,
+    loaded: LoadResult,
+    judged: list[Judged],
+    real_s: float,
+    saved: Saved,
 ) -> bytes:
     body = {
         "system": system,
@@ -251,6 +204,7 @@ def _as_json(
             for name, tally in loaded.measured.tallies.items()
         },
         "violated": loaded.result.violated,
+        "saved": saved.name or None,
         "begun": loaded.begun,
         "not_begun": loaded.not_begun,
         "late_s": loaded.late_s,

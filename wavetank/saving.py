@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -11,11 +12,14 @@ import click
 from simulator.divergence import DIFFERENT
 from simulator.errors import DivergenceError, EnvironmentFailedError
 from simulator.failure import Failure
+from simulator.plan import Plan
+from simulator.reducer import Reduction
+from simulator.run import Result
 from simulator.story import tell
 from simulator.system import System
 from simulator.trace import Broken, Trace, event_record, save_trace
 
-__all__ = ["Saved", "save", "trace_of"]
+__all__ = ["Saved", "save", "save_unshrunk", "trace_of", "unshrunk_lines"]
 
 HASH_SEEDS = ("4711", "1", "2", "3", "4")
 """Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
@@ -52,6 +56,28 @@ def trace_of(name: str, seed: int, system: System, failure: Failure) -> Trace:
         story=tell(system, failure.plan),
         events=tuple(event_record(event) for event in failure.result.history.events),
     )
+
+
+def save_unshrunk(name: str, seed: int, system: System, plan: Plan, result: Result) -> Saved:
+    """Save a plan, as it is, as a trace of the first promise that it breaks, if it breaks any."""
+    if not result.violated:
+        return Saved()
+    (broken,) = system.chosen_properties(result.violated[:1])
+    violation = result.verdicts[broken.name].violation
+    assert violation is not None
+    failure = Failure(broken, violation, plan, "", Reduction(plan, 0, 0.0, complete=False), result)
+    return save(trace_of(name, seed, system, failure))
+
+
+def unshrunk_lines(result: Result, saved: Saved) -> Iterator[str]:
+    """Yield under which name that was saved and what can be done with it, or why it was not."""
+    if saved.why_not:
+        yield f"NOT saved: {saved.why_not}"
+    elif saved.name:
+        yield f"{result.violated[0]} is saved as {saved.name}, hash {result.history.hash}"
+        yield f"  again:    wavetank replay {saved.name}"
+        yield f"  smaller:  wavetank shrink {saved.name}"
+        yield f"  why:      wavetank explain {saved.name}"
 
 
 def save(trace: Trace) -> Saved:

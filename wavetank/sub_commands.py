@@ -33,6 +33,11 @@ PLACES = {
     "observe": "observe:observe",
     "import": "import_log:import_log",
     "load": "load:load",
+    "chaos": "chaos:chaos",
+    "e2e": "e2e:e2e",
+    "contract": "contract:contract",
+    "matrix": "matrix:matrix",
+    "coverage": "coverage:coverage",
 }
 """In which module of this package each command is, and under what name."""
 
@@ -60,6 +65,11 @@ Examples:
   wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
   wavetank import seen.jsonl                  what users did there, in simulation
   wavetank load --profile peak                many users at once, held to objectives
+  wavetank contract                           is every message as was agreed?
+  wavetank matrix                             every component by every kind of test
+  wavetank coverage --critical-only           what has a search not reached?
+  wavetank e2e                                synthetic users walk whole journeys
+  wavetank chaos --all                        faults while users use it: is it steady again?
 """
 
 

@@ -13,7 +13,8 @@ from simulator.live.target import Target
 from simulator.load.measured import LoadResult, Measured
 from simulator.load.processes import Processes
 from simulator.load.sample import Sample, outcome
-from simulator.plan import Plan
+from simulator.load.simulated import EndsBefore, never
+from simulator.plan import Do, Plan
 from simulator.property import Property
 from simulator.system import System
 
@@ -26,9 +27,17 @@ INTERRUPTED_WITHIN_S = 0.2
 class Pace:
     """Takes the steps of a load by the clock, and keeps what only that can tell."""
 
-    def __init__(self, plan: Plan, on_progress: Callable[[int, float], None], interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        on_progress: Callable[[int, float], None],
+        interrupts: Interrupts,
+        ends_before: EndsBefore = never,
+    ) -> None:
         self.late_s: dict[int, float] = {}
         """How late each operation was begun, by its number."""
+        self.invoked: list[int | None] = []
+        """The number of the operation of each step that was taken, None where there is none."""
         self.missed: list[tuple[Sample, ...]] = []
         """What could not be begun."""
         self.taken: list[Sample] = []
@@ -36,11 +45,11 @@ class Pace:
         self._plan = plan
         self._on_progress = on_progress
         self._interrupts = interrupts
+        self._ends_before = ends_before
 
     async def drive(self, run: LiveRun) -> None:
         """Take every step when it is due, if it makes sense then, until an interrupt comes."""
         async with trio.open_nursery() as nursery:
-            run.limit(host.name for host in run.hosts)  # of real ones nobody knows how much they can do
             nursery.start_soon(self._watch, run)
             await self._take_steps(run)
             nursery.cancel_scope.cancel()
@@ -48,11 +57,16 @@ class Pace:
     async def _take_steps(self, run: LiveRun) -> None:
         at_s = run.history.now_s
         for number, step in enumerate(self._plan.steps, 1):
+            if self._ends_before(step, run):
+                return
+            self.invoked.append(None)
             if run.applicable(step):
                 run.begin(step)
-                invoked = run.history.events[-1]
-                assert invoked.operation is not None, "a load is made of operations"
-                self.late_s[invoked.operation] = invoked.at_s - at_s
+                if isinstance(step.action, Do):
+                    invoked = run.history.events[-1]
+                    assert invoked.operation is not None, "an operation has a number"
+                    self.invoked[-1] = invoked.operation
+                    self.late_s[invoked.operation] = invoked.at_s - at_s
             else:
                 self.missed.append(outcome(at_s, ok=False))
             self._on_progress(number, at_s)
@@ -66,7 +80,8 @@ class Pace:
     def since_due(self, sample: Sample) -> Sample:
         """Return a sample as it is from when its operation was due."""
         late_s = 0.0 if sample.operation is None else self.late_s[sample.operation]
-        return attrs.evolve(sample, at_s=sample.at_s - late_s, value=sample.value + late_s)
+        is_time = sample.dimension == "s"
+        return attrs.evolve(sample, at_s=sample.at_s - late_s, value=sample.value + late_s * is_time)
 
     async def _watch(self, run: LiveRun) -> NoReturn:
         processes, pids = Processes(), run.processes()
@@ -82,16 +97,32 @@ def run_load_live(
     target: Target,
     properties: Iterable[Property],
     on_progress: Callable[[int, float], None],
+    ends_before: EndsBefore = never,
+    *,
+    is_heavy: bool = True,
 ) -> LoadResult:
     """Apply the plan of a load to a deployment, and measure it; after an interrupt what there is by then.
 
+    Of real hosts nobody knows how much they can do: under a load that `is_heavy` who waits for one is excused.
     Everything is undone in the end. Errors may come as groups.
     """
     with Interrupts() as interrupts, interrupts.deferred():
-        pace = Pace(plan, on_progress, interrupts)
-        result = trio.run(run_live, system, plan, pace.drive, target, properties)
-    measured = Measured(duration_s)
-    measured.add(map(pace.since_due, system.samples(result.history)))
-    measured.add(chain(pace.taken, *pace.missed))
-    late_s = max(pace.late_s.values(), default=0.0)
-    return LoadResult(result, measured, len(pace.late_s), len(pace.missed), late_s, is_interrupted=interrupts.came)
+        pace = Pace(plan, on_progress, interrupts, ends_before)
+
+        async def drive(run: LiveRun) -> None:
+            if is_heavy:
+                run.limit(host.name for host in run.hosts)
+            await pace.drive(run)
+
+        result = trio.run(run_live, system, plan, drive, target, properties)
+    samples = (*map(pace.since_due, system.samples(result.history)), *pace.taken, *chain(*pace.missed))
+    return LoadResult(
+        result=result,
+        plan=plan,
+        invoked=tuple(pace.invoked),
+        samples=samples,
+        measured=Measured(duration_s, samples),
+        not_begun=len(pace.missed),
+        late_s=max(pace.late_s.values(), default=0.0),
+        is_interrupted=interrupts.came,
+    )

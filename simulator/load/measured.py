@@ -9,9 +9,20 @@ import attrs
 from simulator.load.objective import Objective
 from simulator.load.sample import Sample
 from simulator.load.tally import Tally
+from simulator.plan import Plan
 from simulator.run import Result
 
-__all__ = ["LIVE_ONLY", "Judged", "LoadResult", "Measured", "Met", "fails", "judge_objectives"]
+__all__ = [
+    "LIVE_ONLY",
+    "Judged",
+    "LoadResult",
+    "Measured",
+    "Met",
+    "count_into",
+    "fails",
+    "judge_objectives",
+    "tallies_of",
+]
 
 WINDOWS = 60
 LIVE_ONLY = ("memory", "cpu")
@@ -21,36 +32,55 @@ LIVE_ONLY = ("memory", "cpu")
 class Measured:
     """Tallies by measure, and by measure and part of the time."""
 
-    def __init__(self, duration_s: float) -> None:
+    def __init__(self, duration_s: float, samples: Iterable[Sample]) -> None:
         self.window_s = duration_s / WINDOWS
         self.tallies: dict[str, Tally] = {}
         self.windows: dict[str, list[Tally | None]] = {}
-
-    def add(self, samples: Iterable[Sample]) -> None:
-        """Count samples."""
         for each in samples:
-            if each.measure not in self.tallies:
-                self.tallies[each.measure] = Tally(each.dimension)
-            self.tallies[each.measure].add(each.value)
+            count_into(self.tallies, each)
             windows = self.windows.setdefault(each.measure, [None] * WINDOWS)
             place = min(WINDOWS - 1, int(each.at_s / self.window_s))
             window = windows[place] = windows[place] or Tally(each.dimension)
             window.add(each.value)
 
 
-@attrs.frozen(eq=False)
-class LoadResult:
-    """What a load came to: its run's result, what was measured, and how many operations were begun, or could not be.
+def tallies_of(samples: Iterable[Sample]) -> dict[str, Tally]:
+    """Count samples, each in the tally of its measure."""
+    tallies: dict[str, Tally] = {}
+    for each in samples:
+        count_into(tallies, each)
+    return tallies
 
-    `late_s` is by how much one was begun later than it was due, at most: by more than a moment, we are the slow ones.
+
+def count_into(tallies: dict[str, Tally], sample: Sample) -> None:
+    """Count a sample in the tally of its measure."""
+    if sample.measure not in tallies:
+        tallies[sample.measure] = Tally(sample.dimension)
+    tallies[sample.measure].add(sample.value)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class LoadResult:
+    """What a load came to: its run's result, and what was measured.
+
+    `plan` is what was done, where nothing happens in place of what could not be begun. `invoked` has the number of the
+    operation of each step that was planned, as far as the load came, None where there is none. `late_s` is by how much
+    one was begun later than it was due, at most: by more than a moment, we are the slow ones.
     """
 
     result: Result
+    plan: Plan
+    invoked: tuple[int | None, ...]
+    samples: tuple[Sample, ...]
     measured: Measured
-    begun: int
     not_begun: int
     late_s: float = 0.0
     is_interrupted: bool = False
+
+    @property
+    def begun(self) -> int:
+        """How many operations were begun."""
+        return len(self.invoked) - self.invoked.count(None)
 
 
 class Met(enum.Enum):

@@ -37,10 +37,10 @@ def is_rate(measure: str) -> bool:
     return measure.endswith("_rate")
 
 
-def outcome(at_s: float, *, ok: bool) -> tuple[Sample, Sample]:
+def outcome(at_s: float, operation: int | None = None, *, ok: bool) -> tuple[Sample, Sample]:
     """Return the samples of whether something that was begun at a moment came to what was wanted."""
-    failed, done = Sample(ERRORS, at_s, float(not ok), dimension="%"), Sample(SUCCESSES, at_s, float(ok), dimension="%")
-    return failed, done
+    failed = Sample(ERRORS, at_s, float(not ok), operation, dimension="%")
+    return failed, Sample(SUCCESSES, at_s, float(ok), operation, dimension="%")
 
 
 def samples_of(history: History, *names: str) -> Iterator[Sample]:
@@ -49,7 +49,7 @@ def samples_of(history: History, *names: str) -> Iterator[Sample]:
     One that was refused has no latency: it would make the others look fast.
     """
     for each in history.operations(*names):
-        yield from outcome(each.invoked.at_s, ok=each.ok)
+        yield from outcome(each.invoked.at_s, each.number, ok=each.ok)
         if not each.failed:
             took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST
             yield Sample(each.name, each.invoked.at_s, took_s, each.number)

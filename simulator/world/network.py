@@ -47,6 +47,7 @@ class Network:
         self._shared: dict[str, list[str]] = {}  # a name that several hosts are behind -> their addresses
         self._resolved: Counter[tuple[str, str]] = Counter()  # how often a host asked for a shared name
         self._links: dict[tuple[str, str], Link] = {}
+        self.used: dict[tuple[str, str], None] = {}  # links over which something was connected
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._clients: dict[
             End, None
@@ -325,6 +326,7 @@ class Network:
         client = End(self, there, (self._addresses[there.source], port))
         server = End(self, back, address)
         client.other, server.other = server, client
+        self.used[there.source, there.destination] = None
         self._clients[client] = None
         listener.queue.append(server)
         listener.waiting.unpark()

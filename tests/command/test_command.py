@@ -33,6 +33,11 @@ COMMANDS = [
     ("observe",),
     ("import",),
     ("load",),
+    ("chaos",),
+    ("contract",),
+    ("matrix",),
+    ("coverage",),
+    ("e2e",),
 ]
 
 

@@ -149,7 +149,7 @@ def test_an_interrupt_ends_it_with_what_there_is_by_then(tmp_path: Path) -> None
     running, terminal = on_a_terminal(tmp_path, "load", "--profile", "sustained", "--seed", "1", "--json", "out.json")
     try:
         shown = b""
-        while b"operations" not in shown:
+        while b" steps" not in shown:
             shown += os.read(terminal, 4096)
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate()

@@ -63,14 +63,14 @@ def test_memory_is_kept_as_exactly_as_time() -> None:
 def test_without_samples_an_objective_is_not_met() -> None:
     """Else a broken measurement would pass."""
     objectives = [parse_objective("latency", "p(99) < 1s"), parse_objective("memory", "max < 1GiB")]
-    measured = Measured(60.0)
+    measured = Measured(60.0, ())
     judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
     assert [each.met for each in judged] == [Met.NO_SAMPLES, Met.LIVE_ONLY]
     assert fails(judged, is_interrupted=False)
     assert not fails(judged, is_interrupted=True)
     assert not fails(judged[1:], is_interrupted=False)
     assert fails(judge_objectives(objectives, measured.tallies)[1:], is_interrupted=False)
-    measured.add([Sample("latency", 1.0, 0.5), Sample("memory", 1.0, 3 * 2.0**30, dimension="B")])
+    measured = Measured(60.0, [Sample("latency", 1.0, 0.5), Sample("memory", 1.0, 3 * 2.0**30, dimension="B")])
     judged = judge_objectives(objectives, measured.tallies, LIVE_ONLY)
     assert [each.met for each in judged] == [Met.MET, Met.MISSED]
     assert not fails(judged[:1], is_interrupted=False)
@@ -79,8 +79,7 @@ def test_without_samples_an_objective_is_not_met() -> None:
 
 def test_a_bound_in_another_unit_is_not_met() -> None:
     """Nor is it compared: 0.5 s are less than 1 GiB."""
-    measured = Measured(60.0)
-    measured.add([Sample("latency", 1.0, 0.5)])
+    measured = Measured(60.0, [Sample("latency", 1.0, 0.5)])
     objectives = [parse_objective("latency", each) for each in ("max < 1GiB", "max < 1", "count < 2", "count < 2s")]
     judged = judge_objectives(objectives, measured.tallies)
     assert [each.met for each in judged] == [Met.OTHER_UNIT, Met.OTHER_UNIT, Met.MET, Met.OTHER_UNIT]
@@ -89,7 +88,6 @@ def test_a_bound_in_another_unit_is_not_met() -> None:
 
 def test_each_part_of_the_time_has_its_own_tally() -> None:
     """Also what is begun in the last moment."""
-    measured = Measured(60.0)
-    measured.add([Sample("latency", at_s, 1.0) for at_s in (0.0, 0.5, 1.5, 60.0)])
+    measured = Measured(60.0, [Sample("latency", at_s, 1.0) for at_s in (0.0, 0.5, 1.5, 60.0)])
     counts = [window.count if window is not None else 0 for window in measured.windows["latency"]]
     assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 1, 4)

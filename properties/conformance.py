@@ -1,0 +1,93 @@
+"""Conformance: how often each kind of message of the protocol was seen, and whether all of them conform."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from properties.frames import frame_complaint
+from properties.schema import DOCUMENT, Json, messages_of, resolve
+from properties.services import complaint_of, documents_in
+from simulator.conformity import Conformity
+from simulator.history import History, Reading, Value
+
+__all__ = ["conformities"]
+
+PARTIES: Mapping[str, tuple[str, str]] = {
+    "chat_completion_request": ("agents", "llm"),
+    "chat_completion": ("llm", "agents"),
+    "chat_completion_chunk": ("llm", "agents"),
+    "analytics_row": ("agents", "clickhouse"),
+    "buffered_row": ("agents", "redis"),
+    "reply_body": ("agents", "gateway"),
+    "event_body": ("agents", "gateway"),
+    "session": ("gateway", "redis"),
+    "user": ("gateway", "postgres"),
+    "message": ("gateway", "postgres"),
+    "result": ("agents", "postgres"),
+    "action": ("agents", "postgres"),
+}
+"""Who writes which documents, and who is to understand them."""
+SELDOM: Mapping[str, str] = {
+    "buffered_row": "only while ClickHouse is away",
+    "chat_completion": "only of requests that are not streamed",
+}
+GATEWAY, DEVICE = "gateway", "device"
+
+
+def conformities(history: History) -> Iterator[Conformity]:
+    """Yield a history's account of every message that a gateway sends, and of every document between services."""
+    reading = Reading(history)
+    yield from _of_frames(reading)
+    yield from _of_documents(reading)
+
+
+def _of_frames(reading: Reading) -> Iterator[Conformity]:
+    seen: dict[str, int] = {}
+    complaints: dict[str, str] = {}
+    for event in reading.observed("frame", "frame_unreadable", "trespassed", "answered_beside"):
+        frame = event.data if event.name == "frame" else event.data.get("frame")
+        kind = str(frame.get("type")) if isinstance(frame, Mapping) else "unreadable"
+        seen[kind] = seen.get(kind, 0) + 1
+        complaint = frame_complaint(event)
+        if complaint is not None:
+            complaints.setdefault(kind, f"at {event.at_s:.3f} s: {complaint}")
+    for name in [*messages_of(DOCUMENT, "send"), *(kind for kind in seen if kind not in messages_of(DOCUMENT, "send"))]:
+        message = DOCUMENT["components"]["messages"].get(name, {})
+        example = message["examples"][0]["payload"] if message else None
+        schema = _plain(DOCUMENT, message["payload"]) if message else {}
+        yield Conformity(GATEWAY, DEVICE, name, seen.get(name, 0), complaints.get(name, ""), example, schema)
+
+
+def _of_documents(reading: Reading) -> Iterator[Conformity]:
+    seen: dict[str, int] = {}
+    complaints: dict[str, str] = {}
+    examples: dict[str, Value] = {}
+    for event, name, document in documents_in(reading):
+        seen[name] = seen.get(name, 0) + 1
+        complaint = complaint_of(name, document)
+        if complaint is None:
+            examples.setdefault(name, document)
+        else:
+            complaints.setdefault(name, f"{event.name} at {event.at_s:.3f} s: {complaint}")
+    for name, (provider, consumer) in PARTIES.items():
+        schema = _plain(DOCUMENT, resolve(DOCUMENT, f"#/components/schemas/{name}"))
+        yield Conformity(
+            provider,
+            consumer,
+            name,
+            seen.get(name, 0),
+            complaints.get(name, ""),
+            examples.get(name),
+            schema,
+            SELDOM.get(name, ""),
+        )
+
+
+def _plain(document: Json, schema: Any) -> Any:
+    """Return a schema with what its references point at in their place."""
+    if isinstance(schema, list):
+        return [_plain(document, each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if "$ref" in schema:
+        return _plain(document, resolve(document, schema["$ref"]))
+    return {key: _plain(document, value) for key, value in schema.items()}

@@ -1,0 +1,139 @@
+"""What came of an experiment: its steady state before, during and after the method, and how long recovery took."""
+
+import enum
+from collections.abc import Collection, Iterable, Sequence
+from math import inf, nan
+
+import attrs
+
+from simulator.chaos.experiment import Experiment
+from simulator.history import Event, History
+from simulator.load.measured import Judged, LoadResult, count_into, fails, judge_objectives, tallies_of
+from simulator.load.objective import Objective
+from simulator.load.sample import Sample
+from simulator.load.tally import Tally
+from simulator.plan import Step, Strike
+from simulator.run import Run
+
+__all__ = ["Outcome", "Phase", "Status", "SteadyBefore", "outcome_of"]
+
+IN_FLIGHT_S = 10.0
+"""What was begun so shortly before the method may be under way when the steady state is looked at."""
+SLICES = 200
+"""So exactly is recovery measured: to this part of the time for which users went on."""
+STEADY_SLICES = 50
+"""For how long the steady state must have been there in the end, or nobody knows whether it is there to stay."""
+
+
+class Status(enum.Enum):
+    """What an experiment comes to."""
+
+    HELD = "held"  # the steady state was there, and came back in time; no promise was broken
+    DEVIATED = "deviated"  # it was disturbed too much, or for too long, or a promise was broken
+    FAILED = "failed"  # it was not there to begin with, so that the method was not begun
+    INTERRUPTED = "interrupted"
+
+
+@attrs.frozen
+class Phase:
+    """The steady state in a part of the time, from one moment to another."""
+
+    from_s: float
+    until_s: float
+    judged: tuple[Judged, ...]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every tolerance was kept, and something was measured for each."""
+        return not fails(self.judged, is_interrupted=False)
+
+
+class SteadyBefore:
+    """Looks at the steady state when the method is about to begin, and ends the load there if it is not met."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.phase: Phase | None = None
+        self._objectives = experiment.tolerances()
+
+    def __call__(self, step: Step, run: Run) -> bool:
+        """Say whether all ends before this step."""
+        if self.phase is None and isinstance(step.action, Strike):
+            now_s = run.history.now_s
+            until_s = now_s - min(IN_FLIGHT_S, now_s / 2)
+            self.phase = hold(self._objectives, run.system.samples(run.history), 0.0, until_s)
+        return self.phase is not None and not self.phase.is_met
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What came of an experiment. Phases that were not reached are None.
+
+    `recovery_s` is how long after the end of the method it took until the steady state was there and stayed: for ever,
+    if it did not come back while anybody looked.
+    """
+
+    experiment: Experiment
+    loaded: LoadResult
+    before: Phase | None
+    during: Phase | None = None
+    after: Phase | None = None
+    recovery_s: float = nan
+
+    @property
+    def is_recovered_in_time(self) -> bool:
+        """Whether the steady state was back within the time that the experiment allows."""
+        return self.experiment.recovers_within().is_met(self.recovery_s)
+
+    @property
+    def status(self) -> Status:
+        """What it comes to."""
+        if self.before is not None and not self.before.is_met:
+            return Status.FAILED
+        if self.loaded.result.violated:
+            return Status.DEVIATED
+        if self.loaded.is_interrupted or self.during is None:
+            return Status.INTERRUPTED
+        return Status.HELD if self.during.is_met and self.is_recovered_in_time else Status.DEVIATED
+
+
+def outcome_of(experiment: Experiment, loaded: LoadResult, before: Phase | None) -> Outcome:
+    """Judge an experiment by what was measured."""
+    samples, struck = loaded.samples, struck_in(loaded.result.history)
+    if not struck:
+        return Outcome(experiment, loaded, before)
+    begins_s, over_s = struck[0].at_s, max(each.at_s for each in struck)
+    ends_s = max((each.at_s for each in samples), default=over_s)
+    during = hold(experiment.tolerances_during(), samples, begins_s, over_s)
+    recovery_s = recovery_after(experiment.tolerances(), samples, over_s, ends_s)
+    after_s = over_s if recovery_s == inf else over_s + recovery_s
+    after = hold(experiment.tolerances(), samples, after_s, inf)
+    return Outcome(experiment, loaded, before, during, attrs.evolve(after, until_s=ends_s), recovery_s)
+
+
+def struck_in(history: History) -> list[Event]:
+    """Return the beginnings and ends of the faults of a method."""
+    return [each for each in history.faults() if each.name != "limited"]
+
+
+def hold(objectives: Collection[Objective], samples: Iterable[Sample], from_s: float, until_s: float) -> Phase:
+    """Hold what was begun between two moments to objectives."""
+    tallies = tallies_of(each for each in samples if from_s <= each.at_s < until_s)
+    return Phase(from_s, until_s, tuple(judge_objectives(objectives, tallies)))
+
+
+def recovery_after(objectives: Collection[Objective], samples: Sequence[Sample], over_s: float, ends_s: float) -> float:
+    """Return after how many seconds a steady state is there: all that is begun from then on keeps to it."""
+    slice_s = (ends_s - over_s) / SLICES
+    slices: list[list[Sample]] = [[] for _ in range(SLICES)]
+    for each in samples:
+        if each.at_s >= over_s and slice_s > 0:
+            slices[min(SLICES - 1, int((each.at_s - over_s) / slice_s))].append(each)
+    tallies: dict[str, Tally] = {}
+    recovery_s = inf
+    for place in reversed(range(SLICES)):
+        for each in slices[place]:
+            count_into(tallies, each)
+        is_long = place <= SLICES - STEADY_SLICES
+        if is_long and not fails(judge_objectives(objectives, tallies), is_interrupted=False):
+            recovery_s = place * slice_s
+    return recovery_s

@@ -1,0 +1,124 @@
+"""What an experiment comes to, by what was measured before, during and after its method."""
+
+from math import inf
+
+import pytest
+
+from simulator.chaos.experiment import Action, Experiment, Probe, SteadyState, Traffic
+from simulator.chaos.outcome import Outcome, Phase, Status, hold, outcome_of, recovery_after
+from simulator.history import History, Kind
+from simulator.load.measured import LoadResult, Measured
+from simulator.load.objective import parse_objective
+from simulator.load.sample import LOST, Sample, outcome
+from simulator.plan import Plan, Setting
+from simulator.property import Outcome as Found
+from simulator.property import Verdict, Violation
+from simulator.run import Result
+
+EXPERIMENT = Experiment(
+    title="one",
+    steady_state=SteadyState(
+        (Probe("success_rate", "> 95%", during="> 40%"), Probe("ask", "p(90) < 1s", during="any"))
+    ),
+    method=(Action("a", "crash", "redis", for_=10),),
+    traffic=Traffic(before=20, after=100),
+    recovery_time="< 30s",
+)
+
+
+def answers(from_s: float, until_s: float, *, ok: bool = True, took_s: float = 0.1) -> list[Sample]:
+    """One a second."""
+    return [
+        each
+        for at_s in range(int(from_s), int(until_s))
+        for each in (*outcome(at_s, ok=ok), Sample("ask", at_s, took_s if ok else LOST))
+    ]
+
+
+def judged(*samples: list[Sample], violated: bool = False, interrupted: bool = False, struck: bool = True) -> Outcome:
+    now = [0.0]
+    history = History(lambda: now[0])
+    if struck:
+        for now[0], phase in ((20.0, "begin"), (30.0, "end")):
+            history.record(Kind.FAULT, "redis", "crash", {"at": ["redis"], "for_s": 10.0, "phase": phase})
+    verdict = Verdict(Found.VIOLATED, {}, Violation("lost")) if violated else Verdict(Found.HOLDS, {})
+    seen = tuple(each for some in samples for each in some)
+    loaded = LoadResult(
+        result=Result(history, {"durability": verdict}, 130.0),
+        plan=Plan(Setting(), ()),
+        invoked=(),
+        samples=seen,
+        measured=Measured(130, seen),
+        not_begun=0,
+        is_interrupted=interrupted,
+    )
+    before = hold(EXPERIMENT.tolerances(), seen, 0.0, 10.0)
+    return outcome_of(EXPERIMENT, loaded, before)
+
+
+def test_a_system_that_is_not_disturbed_holds() -> None:
+    made = judged(answers(0, 130))
+    assert made.status is Status.HELD
+    assert made.recovery_s == 0
+    assert (made.during, made.after) != (None, None)
+
+
+def test_what_was_not_steady_before_fails_and_is_no_deviation() -> None:
+    """Whatever came of it then says nothing of the method."""
+    made = judged(answers(0, 20, ok=False), struck=False)
+    assert made.status is Status.FAILED
+    assert (made.during, made.after) == (None, None)
+
+
+def test_nothing_measured_before_is_not_steady() -> None:
+    assert judged(answers(10, 130)).status is Status.FAILED
+
+
+@pytest.mark.parametrize(("failing_s", "status"), [(5, Status.HELD), (8, Status.DEVIATED)])
+def test_during_the_method_more_is_allowed_but_not_all(failing_s: int, status: Status) -> None:
+    made = judged(answers(0, 20), answers(20, 20 + failing_s, ok=False), answers(20 + failing_s, 130))
+    assert made.status is status
+
+
+def test_recovery_is_from_when_on_all_is_well() -> None:
+    made = judged(answers(0, 30), answers(30, 50, took_s=3.0), answers(50, 130))
+    assert made.status is Status.HELD
+    assert made.recovery_s == pytest.approx(10, abs=2), "a tenth of the answers may take longer"
+
+
+def test_a_recovery_that_takes_too_long_deviates() -> None:
+    made = judged(answers(0, 30), answers(30, 80, took_s=3.0), answers(80, 130))
+    assert made.status is Status.DEVIATED
+    assert made.recovery_s > 30
+
+
+@pytest.mark.parametrize("well_from_s", [110, 130])
+def test_what_is_well_at_the_last_moment_only_is_not_recovered(well_from_s: int) -> None:
+    """Nobody knows whether it would have stayed."""
+    made = judged(answers(0, 30), answers(30, well_from_s, ok=False), answers(well_from_s, 130))
+    assert made.recovery_s == inf
+    assert made.status is Status.DEVIATED
+    assert made.after is not None
+    assert not made.after.is_met
+
+
+def test_a_broken_promise_deviates_however_steady_it_looks() -> None:
+    assert judged(answers(0, 130), violated=True).status is Status.DEVIATED
+
+
+def test_an_interrupted_one_says_nothing() -> None:
+    assert judged(answers(0, 130), interrupted=True).status is Status.INTERRUPTED
+    assert judged(answers(0, 130), interrupted=True, violated=True).status is Status.DEVIATED
+
+
+def test_phases_are_of_what_was_begun_in_them() -> None:
+    """What is begun during the method and answered after it was disturbed by it."""
+    late = [Sample("ask", 5.0, 100.0)]
+    tolerances = (parse_objective("ask", "max < 1s"),)
+    assert not hold(tolerances, late, 0.0, 10.0).is_met
+    assert not hold(tolerances, late, 10.0, 200.0).is_met, "and there is nothing else"
+    assert Phase(0.0, 1.0, ()).is_met
+
+
+def test_without_users_afterwards_nothing_recovers() -> None:
+    assert recovery_after((parse_objective("ask", "max < 1s"),), [], 10.0, 10.0) == inf

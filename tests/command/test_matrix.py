@@ -1,0 +1,102 @@
+"""`wavetank matrix`: every cell holds on the healthy platform, and fails when its component is broken or not there."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import attrs
+import pytest
+
+from models.system import DeployedChatSystem, deployed
+from tests.command.stage import BANK, called, refused
+from wavetank.cells import KINDS
+
+SEED = ("--seed", "1")
+GONE = {
+    "ClickHouse": "clickhouse",
+    "WebSocket": "gateways",
+    "Agents": "agents",
+    "Redis": "redis",
+    "Auth": "redis",
+    "PostgreSQL": "postgres",
+    "LLM": "llm",
+}
+"""By component, what is not there."""
+SEARCHED = [
+    ("ClickHouse", "unit", "refusals-count-as-failures"),
+    ("ClickHouse", "integration", "half-open-stampede"),
+    ("WebSocket", "unit", "ack-with-more-fields"),
+    ("WebSocket", "integration", "resume-off-by-one"),
+    ("Agents", "unit", "dependents-start-early"),
+    ("Agents", "integration", "failed-dependency-ignored"),
+    ("Redis", "unit", "sessions-never-pruned"),
+    ("Redis", "integration", "cache-is-mandatory"),
+    ("Auth", "unit", "signature-not-checked"),
+    ("Auth", "integration", "claimed-user-believed"),
+    ("PostgreSQL", "unit", "resume-off-by-one"),
+    ("PostgreSQL", "integration", "ack-before-store"),
+    ("LLM", "unit", "cache-without-user"),
+    ("LLM", "integration", "llm-outage-waited-out"),
+]
+"""Cells that search, and a defect that each finds."""
+
+
+def states(file: Path) -> dict[tuple[str, str], str]:
+    return {(each["component"], each["kind"]): each["state"] for each in json.loads(file.read_bytes())["cells"]}
+
+
+@pytest.fixture
+def few_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of the platform's experiments two that strike every component between them; all of them are tried elsewhere."""
+    assert deployed.experiments is not None
+    directory = tmp_path / "experiments"
+    directory.mkdir()
+    for name in ("everything-slow", "gateway-replaced"):
+        (directory / f"{name}.toml").write_bytes((deployed.experiments / f"{name}.toml").read_bytes())
+    monkeypatch.setattr(DeployedChatSystem, "experiments", directory)
+
+
+@pytest.mark.usefixtures("few_experiments")
+def test_every_cell_runs_something_and_holds(tmp_path: Path) -> None:
+    code, out, _ = called(tmp_path, "matrix", *SEED, "--runs", "12", "--json", "out.json", "--junit", "out.xml")
+    made = states(tmp_path / "out.json")
+    assert made.keys() == {(name, kind) for name in deployed.components for kind in KINDS}
+    assert set(made.values()) == {"holds"}, out
+    assert code == 0
+    suite = ElementTree.parse(tmp_path / "out.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("35", "0", "0")
+
+
+@pytest.mark.parametrize(("component", "kind", "defect"), SEARCHED)
+def test_a_cell_that_searches_fails_by_a_defect(tmp_path: Path, component: str, kind: str, defect: str) -> None:
+    words = ("--component", component, "--kind", kind, "--defect", defect, "--runs", "40", "--json", "out.json")
+    code, out, _ = called(tmp_path, "matrix", *SEED, *words)
+    assert code == 1, out
+    assert states(tmp_path / "out.json") == {(component, kind): "fails"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients that connect when all ends
+@pytest.mark.parametrize(("component", "gone"), GONE.items())
+@pytest.mark.usefixtures("few_experiments")
+def test_other_cells_fail_when_their_component_is_not_there(tmp_path: Path, component: str, gone: str) -> None:
+    kinds = [kind for kind in KINDS if kind not in ("unit", "integration")]
+    words = [word for kind in kinds for word in ("--kind", kind)]
+    system = f"tests.command.broken:{gone}"
+    code, out, _ = called(tmp_path, "matrix", system, "--component", component, *words, *SEED, "--json", "out.json")
+    assert code == 1
+    assert states(tmp_path / "out.json") == {(component, kind): "fails" for kind in kinds}, out
+
+
+def test_what_cannot_be_run_is_told_at_once(tmp_path: Path) -> None:
+    assert "no component named 'Clickhouse'" in refused(tmp_path, "matrix", "--component", "Clickhouse")
+    assert "names no components" in refused(tmp_path, "matrix", BANK)
+    assert "'weather' is not one of" in refused(tmp_path, "matrix", "--kind", "weather")
+
+
+def test_a_cell_of_which_nothing_is_measured_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = {"Nothing": attrs.evolve(deployed.components["Redis"], hosts=(), objectives={}, journeys=())}
+    monkeypatch.setattr(type(deployed), "components", empty)
+    words = ("--kind", "end-to-end", "--kind", "performance", "--kind", "chaos", "--json", "out.json")
+    code, _, _ = called(tmp_path, "matrix", *SEED, *words)
+    assert code == 1
+    assert set(states(tmp_path / "out.json").values()) == {"empty"}

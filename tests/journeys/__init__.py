@@ -1,0 +1,1 @@
+"""Journeys: who walks what when, and what came of it."""

@@ -1,0 +1,126 @@
+"""`wavetank matrix`: every component of a system by every kind of test."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from simulator.errors import InputError, known_names
+from simulator.system import System, load_system
+from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
+from wavetank.cells import KINDS, Cell, State, Workbench
+from wavetank.driving import Driven, target_option
+from wavetank.junit import Case, as_junit
+from wavetank.results import check_writable, result_options, write_results
+
+__all__ = ["matrix"]
+
+MARKS = {State.HOLDS: "✓", State.FAILS: "✗", State.UNKNOWN: "?", State.EMPTY: "-"}
+PROBLEMS = {State.HOLDS: "", State.FAILS: "failure", State.UNKNOWN: "error", State.EMPTY: "failure"}
+RUNS = 15
+
+EPILOG = """
+\b
+Examples:
+  wavetank matrix                              every cell, simulated
+  wavetank matrix --component Redis            one row
+  wavetank matrix --component Redis --kind chaos --kind unit
+  wavetank matrix --target target.toml         journeys, load and experiments on real services
+
+\b
+unit: the component's promises in calm runs. integration: the same with its hosts and links
+struck. end-to-end: users' journeys. performance: objectives under load. chaos: experiments that
+strike it. A cell holds, fails, is unknown (run, and not judged) or empty (nothing to run). Exit
+codes: 1 a cell fails or is empty, 2 one is unknown.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("system_name", default=DEPLOYED_SYSTEM, metavar="[SYSTEM]")
+@click.option("--component", "components", multiple=True, metavar="NAME", help="Only this row.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this column.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Of each unit and integration cell."
+)
+@click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat all that is drawn  [drawn and printed]")
+@defect_option
+@target_option
+@result_options
+def matrix(
+    system_name: str,
+    components: tuple[str, ...],
+    kinds: tuple[str, ...],
+    runs: int,
+    seed: int | None,
+    defects: tuple[str, ...],
+    target_file: Path | None,
+    yes_really: bool,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> int:
+    """Run every kind of test of every component of SYSTEM (module:object)."""
+    check_writable(json_file, junit_file)
+    system = load_system(system_name).with_defects(defects)
+    rows = _rows(system_name, system, components)
+    seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
+    driving = Driven.of(system_name, system, target_file, confirmed=yes_really)
+    click.echo(driving.headed(seed))
+    begun_s = time.perf_counter()
+    bench = Workbench(system, driving, seed, runs)
+    cells = [bench.cell(name, kind) for name in rows for kind in kinds or KINDS]
+    click.echo("\n".join(_lines(cells)))
+    code = _exit_code(cells)
+    body = {
+        "system": system_name,
+        "defects": defects,
+        "target": str(target_file) if target_file is not None else None,
+        "seed": seed,
+        "exit_code": code,
+        "cells": [
+            {"component": each.component, "kind": each.kind, "state": each.state, "ran": each.ran, "why": each.why}
+            for each in cells
+        ],
+    }
+    cases = [Case(each.component, each.kind, PROBLEMS[each.state], each.why, each.ran) for each in cells]
+    written = write_results(
+        json_file,
+        msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n",
+        junit_file,
+        as_junit(f"matrix of {system_name}", cases, time.perf_counter() - begun_s),
+    )
+    return code if code or written else 2
+
+
+def _rows(system_name: str, system: System, components: Sequence[str]) -> list[str]:
+    if not system.components:
+        raise InputError(f"{system_name} names no components. Set System.components.")
+    for name in components:
+        if name not in system.components:
+            raise InputError(f"no component named {name!r}. {known_names(system.components, '', name)}")
+    return list(components or system.components)
+
+
+def _exit_code(cells: Sequence[Cell]) -> int:
+    states = [each.state for each in cells]
+    if State.FAILS in states or State.EMPTY in states:
+        return 1
+    return 2 if State.UNKNOWN in states else 0
+
+
+def _lines(cells: Sequence[Cell]) -> Iterator[str]:
+    rows, columns = list(dict.fromkeys(each.component for each in cells)), list(dict.fromkeys(c.kind for c in cells))
+    states = {(each.component, each.kind): each.state for each in cells}
+    width = max(map(len, rows))
+    yield ""
+    yield f"{'':{width}}  " + "  ".join(columns)
+    for row in rows:
+        marks = (f"{MARKS[states[row, column]]:{len(column)}}" for column in columns)
+        yield f"{row:{width}}  " + "  ".join(marks).rstrip()
+    yield ""
+    for each in cells:
+        yield f"{MARKS[each.state]} {each.component}, {each.kind}: {each.state.value}; {each.ran}"
+        if each.why:
+            yield f"    {each.why}"

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -185,6 +185,8 @@ COMPONENTS: Mapping[str, Component] = {
     ),
 }
 """What the platform is made of, as its engineers speak of it."""
+NEXT_RELEASE = "next-release"
+NEXT_RELEASE_SENTENCE = "{0} runs the next release from its next start on, for {for_s} s"
 STAY_S = 2.0
 MALFORMED_PAUSE_S = 0.2
 BAD_REQUEST = "bad_request"
@@ -256,6 +258,9 @@ class ChatSystem(System):
     token_s: ClassVar[int] = TOKEN_S
     """How long a token is valid: for a moment, so that it ends in runs of a minute."""
 
+    next_releases: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """What is another in the platform's next release: a host can be made to run it from its next start on."""
+
     sessions: dict[str, str]
     """The session that each user of a run was welcomed in last: what others may have got hold of."""
     adapter: type[Adapter] | None = None
@@ -297,16 +302,17 @@ class ChatSystem(System):
             capacity=self.capacity_of("llm"),
         )
         config = attrs.evolve(CONFIG, defects=self.planted, token_s=self.token_s)
+        releases = (config, *(attrs.evolve(config, **each) for each in self.next_releases))
         yield Host("redis", redis.main, on_crash=redis.crash)
         yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
         yield Host("llm", llm.main, on_crash=llm.crash, troubles=llm.troubles())
         for name in GATEWAYS[: self.count_of("gateways")]:
             yield _platform_host(
-                name, config, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
+                name, releases, "gateway", needs=("redis", "postgres"), open_to_users=True, behind="gateway"
             )
         yield _platform_host(
-            "agents", config, "agents", needs=("redis", "postgres", "clickhouse", "llm"), optional=("clickhouse",)
+            "agents", releases, "agents", needs=("redis", "postgres", "clickhouse", "llm"), optional=("clickhouse",)
         )
 
     # Operations
@@ -628,20 +634,31 @@ def postgres_troubles(postgres: SimulatedPostgreSQL) -> tuple[Trouble, ...]:
     )
 
 
-def _platform_host(name: str, config: PlatformConfig, role: str, **host: Any) -> Host:
-    """Return a host on which one role of the platform runs."""
+def _platform_host(name: str, releases: Sequence[PlatformConfig], role: str, **host: Any) -> Host:
+    """Return a host on which one role of the platform runs.
+
+    It runs the first of the releases. With a second one the host can be made to run that when it is started next.
+    """
     stopping: list[trio.Event] = []
+    installed = [releases[0]]
 
     async def main() -> None:
         stopping[:] = [trio.Event()]
         async with WireDatabase.opened(host="postgres", port=POSTGRES_PORT) as database:
-            await serve(config, database=database, roles=(role,), stopping=stopping[0])
+            await serve(installed[0], database=database, roles=(role,), stopping=stopping[0])
 
     def terminate() -> None:
         for event in stopping:
             event.set()
 
-    return Host(name, main, on_terminate=terminate, **host)
+    def install(release: PlatformConfig) -> None:
+        installed[:] = [release]
+
+    troubles = [
+        Trouble(NEXT_RELEASE, partial(install, each), partial(install, releases[0]), NEXT_RELEASE_SENTENCE)
+        for each in releases[1:]
+    ]
+    return Host(name, main, on_terminate=terminate, troubles=tuple(troubles), **host)
 
 
 async def _send(user: User, question: str, thread: int, workflow: Mapping[str, tuple[str, ...]]) -> str:
@@ -757,6 +774,9 @@ class DeployedChatSystem(ChatSystem):
     """The platform with tokens that are valid for as long as in a deployment: what is put under load."""
 
     token_s: ClassVar[int] = 300
+    next_releases: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"runs_at_once": 4, "cache_s": 30, "poll_s": 1.0, "drain_batch": 50},
+    )
 
 
 system = ChatSystem()

@@ -1,8 +1,10 @@
 """`wavetank chaos`: faults while users use a system, and whether they are served before, during and after."""
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from simulator.chaos.plan import experiment_plan
 from simulator.errors import InputError, known_names
 from simulator.load.quantity import Quantity
 from simulator.system import System, load_system
-from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
+from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
 from wavetank.load import objective_line
+from wavetank.provenance import provenance
 from wavetank.results import FILE, check_writable, write_results
 from wavetank.saving import Saved, unshrunk_lines
 
@@ -78,6 +81,8 @@ and after it, came back in time, and no promise was broken. Exit codes: 1 one di
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat what users did  [drawn and printed]")
 @defect_option
 @target_option
+@click.option("--for", "for_s", type=SECONDS, help="Begin again with other seeds until this time is over.")
+@click.option("--recovery-time", metavar="OBJECTIVE", help='Instead of what experiments allow ("< 5m").')
 @click.option("--dry-run", is_flag=True, help="Say what would be done when, and whether it can be, and do nothing.")
 @click.option("--json", "json_file", type=FILE, help="Write the journals, in the Chaos Toolkit's form.")
 def chaos(
@@ -89,6 +94,8 @@ def chaos(
     defects: tuple[str, ...],
     target_file: Path | None,
     yes_really: bool,
+    for_s: float | None,
+    recovery_time: str | None,
     dry_run: bool,
     json_file: Path | None,
 ) -> int:
@@ -100,6 +107,8 @@ def chaos(
     if not chosen:
         click.echo("\n".join(_overview(known)))
         return 0
+    if recovery_time is not None:
+        chosen = {name: msgspec.structs.replace(each, recovery_time=recovery_time) for name, each in chosen.items()}
     for name, experiment in chosen.items():
         experiment.check(name, system)
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
@@ -107,7 +116,7 @@ def chaos(
     click.echo(f"{driving.headed(seed)}\n")
     if dry_run:
         return _dry_run(driving, chosen, seed)
-    return _perform_all(driving, chosen, seed, json_file)
+    return _perform_all(driving, chosen, seed, for_s, json_file)
 
 
 def _chosen(
@@ -181,11 +190,17 @@ class Record:
         return f"{len(self.statuses) + len(self.not_done)} experiments: {', '.join(words)}"
 
 
-def _perform_all(driving: Driven, chosen: Mapping[str, Experiment], seed: int, json_file: Path | None) -> int:
-    record, width = Record(), max(map(len, chosen))
-    for name, experiment in chosen.items():
+def _perform_all(
+    driving: Driven, chosen: Mapping[str, Experiment], seed: int, for_s: float | None, json_file: Path | None
+) -> int:
+    record, width, begun_s = Record(), max(map(len, chosen)), time.perf_counter()
+    for number in count():
+        if number >= len(chosen) and (for_s is None or time.perf_counter() - begun_s > for_s or record.exit_code):
+            break
+        name = list(chosen)[number % len(chosen)]
+        drawn = seed + number // len(chosen)  # of the second round another one
         try:
-            outcome = _perform(driving, name, experiment, seed, record, width, is_detailed=len(chosen) == 1)
+            outcome = _perform(driving, name, chosen[name], drawn, record, width, is_detailed=len(chosen) == 1)
         except KeyboardInterrupt:
             record.statuses.append(Status.INTERRUPTED)
             break
@@ -194,6 +209,7 @@ def _perform_all(driving: Driven, chosen: Mapping[str, Experiment], seed: int, j
     code = record.exit_code
     click.echo(f"\n{record.counted()}")
     body = {
+        **provenance("chaos"),
         "system": driving.name,
         "defects": sorted(driving.system.planted),
         "target": str(driving.target_file) if driving.is_live else None,

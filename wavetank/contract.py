@@ -17,6 +17,7 @@ from simulator.system import load_system
 from simulator.whole_file import write_whole
 from wavetank.arguments import DEFAULT_SYSTEM, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
+from wavetank.provenance import provenance
 from wavetank.results import FILE, check_writable, write_results
 from wavetank.saving import Saved, unshrunk_lines
 
@@ -82,6 +83,7 @@ def contract(
     if directory is not None:
         _write_pacts(directory, found)
     body = {
+        **provenance("contract"),
         "system": system_name,
         "defects": defects,
         "target": str(target_file) if target_file is not None else None,

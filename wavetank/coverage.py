@@ -19,6 +19,7 @@ from simulator.system import System, load_system
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.code_coverage import CodeCoverage, Measured
 from wavetank.progress import Line, Progress
+from wavetank.provenance import provenance
 from wavetank.results import FILE, check_writable, write_results
 
 __all__ = ["coverage"]
@@ -117,6 +118,7 @@ def coverage(
     if not is_enough:
         click.echo(f"less than {fail_under:g} % (--fail-under)")
     body = {
+        **provenance("coverage"),
         "system": system_name,
         "defects": defects,
         "seed": seed,

@@ -14,6 +14,7 @@ from simulator.load.measured import LoadResult
 from simulator.system import System, load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
+from wavetank.provenance import provenance
 from wavetank.results import FILE, check_writable, write_results
 from wavetank.saving import Saved, unshrunk_lines
 
@@ -84,6 +85,7 @@ def e2e(
     click.echo("\n".join(_lines(journeys, walked, loaded, saved)))
     code = _exit_code(journeys, walked, loaded)
     body = {
+        **provenance("e2e"),
         "system": system_name,
         "defects": defects,
         "target": str(target_file) if target_file is not None else None,

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from simulator.load.arrivals import plan_of
+from simulator.load.leak import Growth, growths_in
 from simulator.load.measured import LIVE_ONLY, Judged, LoadResult, Measured, Met, fails, judge_objectives
 from simulator.load.objective import AVERAGE
 from simulator.load.profile import PROFILES, Load, profile_named
@@ -17,11 +18,13 @@ from simulator.load.sample import is_rate
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
+from wavetank.provenance import provenance
 from wavetank.results import FILE, check_writable, write_results
 from wavetank.saving import Saved, unshrunk_lines
 
 __all__ = ["load", "objective_line"]
 
+HOUR_S = 3600.0
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.OTHER_UNIT: "✗", Met.LIVE_ONLY: "-"}
 
@@ -67,6 +70,9 @@ without any sample is missed. Exit codes: 1 an objective is missed or a property
 @click.option("--profile", default="steady", show_default=True, metavar="NAME|FILE", help="One of these, or TOML.")
 @click.option("--users", type=click.IntRange(1, 10_000), help="How many, instead of the profile's number.")
 @click.option("--duration", type=SECONDS, help="How long, instead of the profile's time (90, 2m, 1h).")
+@click.option(
+    "--objective", "objectives_more", multiple=True, metavar="TEXT", help='One more, or instead ("ask p(99) < 1s").'
+)
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a load  [drawn and printed]")
 @defect_option
 @target_option
@@ -76,6 +82,7 @@ def load(
     profile: str,
     users: int | None,
     duration: float | None,
+    objectives_more: tuple[str, ...],
     seed: int | None,
     defects: tuple[str, ...],
     target_file: Path | None,
@@ -88,7 +95,10 @@ def load(
     chosen = profile_named(profile)
     chosen = msgspec.structs.replace(chosen, users=users or chosen.users, duration=duration or chosen.duration)
     chosen.check("the load")
-    objectives = chosen.parsed(under_test.objectives)
+    more = (each.strip().partition(" ") for each in objectives_more)
+    stated = dict(chosen.objectives or under_test.objectives) | {measure: text for measure, _, text in more}
+    chosen = msgspec.structs.replace(chosen, objectives=stated)
+    objectives = chosen.parsed({})
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
     driving = Driven.of(system, under_test.with_service_models(chosen.services), target_file, confirmed=yes_really)
     plan = plan_of(chosen, under_test.mix, under_test.arrival, seed, latency_s=driving.latency_s)
@@ -105,8 +115,14 @@ def load(
     saved = Saved() if chosen.services else driving.save(loaded, seed)  # a trace does not say how fast services were
     for line in unshrunk_lines(loaded.result, saved):
         click.echo(line)
+    growths = growths_in(loaded.samples)
+    for each in growths:
+        if each.is_leak:
+            grows, at_least = (Quantity(rate * HOUR_S, "B") for rate in (each.per_s, each.at_least_per_s))
+            click.echo(f"LEAK  {each.host} grows by {grows} an hour, at least by {at_least}")
     failed = fails(judged, is_interrupted=loaded.is_interrupted) or bool(loaded.result.violated)
-    written = write_results(json_file, _as_json(system, profile, chosen, seed, loaded, judged, real_s, saved))
+    failed |= any(each.is_leak for each in growths)
+    written = write_results(json_file, _as_json(driving, profile, chosen, seed, loaded, judged, real_s, saved, growths))
     if failed:
         return 1
     return 130 if loaded.is_interrupted else 0 if written else 2
@@ -168,7 +184,7 @@ def _table(measured: Measured) -> Iterator[str]:
 
 
 def _as_json(
-    system: str,
+    driving: Driven,
     profile: str,
     load: Load,
     seed: int,
@@ -176,9 +192,13 @@ def _as_json(
     judged: list[Judged],
     real_s: float,
     saved: Saved,
+    growths: list[Growth],
 ) -> bytes:
     body = {
-        "system": system,
+        **provenance("load"),
+        "system": driving.name,
+        "defects": sorted(driving.system.planted),
+        "target": str(driving.target_file) if driving.is_live else None,
         "profile": profile,
         "load": load,
         "seed": seed,
@@ -205,6 +225,7 @@ def _as_json(
         },
         "violated": loaded.result.violated,
         "saved": saved.name or None,
+        "growths": growths,
         "begun": loaded.begun,
         "not_begun": loaded.not_begun,
         "late_s": loaded.late_s,

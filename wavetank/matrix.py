@@ -14,6 +14,7 @@ from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.cells import KINDS, Cell, State, Workbench
 from wavetank.driving import Driven, target_option
 from wavetank.junit import Case, as_junit
+from wavetank.provenance import provenance
 from wavetank.results import check_writable, result_options, write_results
 
 __all__ = ["matrix"]
@@ -74,11 +75,13 @@ def matrix(
     click.echo("\n".join(_lines(cells)))
     code = _exit_code(cells)
     body = {
+        **provenance("matrix"),
         "system": system_name,
         "defects": defects,
         "target": str(target_file) if target_file is not None else None,
         "seed": seed,
         "exit_code": code,
+        "components": [*system.components],
         "cells": [
             {"component": each.component, "kind": each.kind, "state": each.state, "ran": each.ran, "why": each.why}
             for each in cells

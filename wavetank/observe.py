@@ -22,6 +22,7 @@ from simulator.system import System, load_system
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS
 from wavetank.live import target_system
 from wavetank.progress import Line, warn
+from wavetank.provenance import provenance
 from wavetank.report import examined_words
 from wavetank.results import FILE, check_writable, write_results
 from wavetank.ungrouped import ungrouped
@@ -200,6 +201,7 @@ class _Watch:
     def _as_json(self, exit_code: int) -> bytes:
         """Return the result for machines: one JSON object."""
         body = {
+            **provenance("observe"),
             "system": self._name,
             "exit_code": exit_code,
             "complete": self._is_complete,

@@ -35,6 +35,8 @@ PLACES = {
     "load": "load:load",
     "chaos": "chaos:chaos",
     "e2e": "e2e:e2e",
+    "gate": "gate:gate",
+    "pipeline": "pipeline:pipeline",
     "contract": "contract:contract",
     "matrix": "matrix:matrix",
     "coverage": "coverage:coverage",
@@ -48,6 +50,7 @@ Exit codes, the same for every command:
   1    a property is violated (also if interrupted after that), or a "sometimes" was never reached
   2    could not run, or a property could not be judged in any run
   3    divergence: two runs of one plan differ, or live ones from the simulation; it says where
+  4    a gate blocks
   130  interrupted
 
 \b
@@ -67,6 +70,8 @@ Examples:
   wavetank load --profile peak                many users at once, held to objectives
   wavetank contract                           is every message as was agreed?
   wavetank matrix                             every component by every kind of test
+  wavetank pipeline run                       all stages, as pipeline.yaml says
+  wavetank gate pre                           may it be deployed? by evidence
   wavetank coverage --critical-only           what has a search not reached?
   wavetank e2e                                synthetic users walk whole journeys
   wavetank chaos --all                        faults while users use it: is it steady again?

@@ -34,6 +34,7 @@ BREAKERS = {
     "commits-lost": "ack-before-store",
     "commits-unconfirmed": "unconfirmed-stored-anew",
     "connections-lost": "resume-off-by-one",
+    "rollback": "farewell-before-the-rest",
     "redis-loses-a-second": "sessions-never-pruned",
     "work-half-done": "completed-before-tool",
 }

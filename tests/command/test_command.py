@@ -38,6 +38,8 @@ COMMANDS = [
     ("matrix",),
     ("coverage",),
     ("e2e",),
+    ("gate",),
+    ("pipeline",),
 ]
 
 
@@ -72,7 +74,7 @@ def test_the_exit_codes_are_in_the_help() -> None:
     """Where a script's author looks."""
     ran = CliRunner().invoke(command, ["--help"], prog_name="wavetank")
     lines = ran.output.partition("Exit codes")[2].splitlines()
-    assert [line.split()[0] for line in lines[1:6]] == ["0", "1", "2", "3", "130"]
+    assert [line.split()[0] for line in lines[1:7]] == ["0", "1", "2", "3", "4", "130"]
 
 
 def test_defects_lists_each_with_what_it_breaks() -> None:

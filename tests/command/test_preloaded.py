@@ -46,7 +46,8 @@ def is_gone(pid: int) -> bool:
 def test_a_command_runs_in_its_own_directory_environment_and_log(preloaded: Preloaded, tmp_path: Path) -> None:
     one = serving(preloaded, tmp_path / "one", THE_KEY="k")
     other = serving(preloaded, tmp_path / "other")
-    wait_until(lambda: "listening" in (tmp_path / "one" / "server.log").read_text())
+    log = tmp_path / "one" / "server.log"
+    wait_until(lambda: log.exists() and "listening" in log.read_text())
     assert Path(f"/proc/{one.pid}/cwd").readlink() == tmp_path / "one"
     assert os.getsid(one.pid) == one.pid
     wait_until(lambda: not other.is_running())

@@ -1,0 +1,177 @@
+"""`wavetank pipeline`: stages as a file describes them, each key honoured or refused by name."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.system import deployed
+from tests.command.stage import called, environment, refused
+from wavetank.pipeline import Runner
+from wavetank.stages import read_pipeline
+
+THEIRS = """
+stages:
+  - unit:        {parallel: true, fail_fast: true, coverage: 90%}
+  - integration: {services: [postgres, redis, clickhouse], parallel: false, retries: 2}
+  - e2e:         {environment: staging, users: synthetic, duration: 30m}
+  - performance: {load_profile: standard, duration: 1h, success_rate: 99%}
+  - chaos:       {experiments: [network, service, state], duration: 2h, recovery_time: < 5m}
+"""
+ROOT = Path(__file__).parents[2]
+RUNNER = Runner("models.system:deployed", deployed.components, 0.5, 3, ())
+
+
+def read(directory: Path, text: str) -> dict[str, list[tuple[str, ...]]]:
+    """Return the commands of each stage."""
+    (directory / "pipeline.yaml").write_text(text)
+    stages = read_pipeline(directory / "pipeline.yaml")
+    return {name: [job.words for job in RUNNER.jobs(stage)] for name, stage in stages.items()}
+
+
+def test_a_file_that_exists_at_users_is_honoured_in_every_key(tmp_path: Path) -> None:
+    made = read(tmp_path, THEIRS)
+    assert list(made) == ["unit", "integration", "e2e", "performance", "chaos"]
+    system, seed = "models.system:deployed", ("--seed", "3")
+    assert made["unit"][0] == ("matrix", system, "--component", "ClickHouse", "--kind", "unit", *seed)
+    assert made["unit"][-1] == ("coverage", system, "--critical-only", "--generate", "--fail-under", "90", *seed)
+    assert [words[3] for words in made["integration"]] == ["ClickHouse", "Redis", "Auth", "PostgreSQL"]
+    assert made["e2e"] == [("e2e", "--system", system, "--duration", "900", *seed)]
+    (load,) = made["performance"]
+    assert load[2:8] == ("--profile", "steady", "--duration", "1800", "--objective", "success_rate > 99%")
+    (chaos,) = made["chaos"]
+    assert chaos[3:] == (
+        *("--kind", "network", "--kind", "service", "--kind", "state"),
+        *("--for", "3600", "--recovery-time", "< 5m", *seed),
+    )
+    stages = read_pipeline(tmp_path / "pipeline.yaml")
+    assert [each.environment for each in stages.values()] == ["simulation"] * 2 + ["staging"] + ["simulation"] * 2
+    assert stages["integration"].retries == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("fail_fast", "fail_slow", "the stage unit cannot be honoured: Object contains unknown field `fail_slow`"),
+        ("90%", "ninety", "'ninety' is no quantity"),
+        ("90%", "90", "the stage unit cannot be honoured"),
+        ("retries: 2", "retries: 99", "the stage integration cannot be honoured"),
+        ("environment: staging", "environment: moon", "the stage e2e cannot be honoured"),
+        ("30m", "soon", "'soon' is not a duration"),
+        ("standard", "enormous", "no load profile named 'enormous'"),
+        ("success_rate: 99%", "success_rate: 5s", "'5s' is no percentage"),
+        ("[network, service, state]", "[weather]", "the stage chaos cannot be honoured"),
+        ("< 5m", "soon", "the objective 'recovery_time'"),
+        ("- chaos:", "- havoc:", "'havoc' is no stage"),
+        ("- chaos:", "- unit:", "'unit' is no stage, or there twice"),
+        ("stages:", "steps:", "is no pipeline"),
+        ("{parallel: true,", "{parallel: true", "is not YAML"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in THEIRS
+    (tmp_path / "pipeline.yaml").write_text(THEIRS.replace(old, new, 1))
+    assert told in refused(tmp_path, "pipeline", "run")
+
+
+def test_a_service_that_no_component_runs_on_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("stages:\n  - integration: {services: [mysql]}\n")
+    assert "no component runs on services=mysql" in refused(tmp_path, "pipeline", "run")
+
+
+BRIEF = """
+stages:
+  - e2e: {users: 8, duration: 10m}
+  - performance: {load_profile: peak, users: 5, duration: 10m, success_rate: 99%}
+"""
+
+
+def test_stages_run_one_after_another_and_leave_evidence(tmp_path: Path) -> None:
+    """And a scale is told, before and after."""
+    (tmp_path / "pipeline.yaml").write_text(BRIEF)
+    code, out, _ = called(tmp_path, "pipeline", "run", "--scale", "0.02", "--seed", "1", "--json", "out.json")
+    assert code == 0, out
+    assert out.startswith("SCALED: every duration is 0.02")
+    assert out.rstrip().endswith("passed, SCALED by 0.02")
+    told = json.loads((tmp_path / "out.json").read_bytes())
+    assert [(each["name"], each["exit_code"]) for each in told["stages"]] == [("e2e", 0), ("performance", 0)]
+    evidence = {path.name: json.loads(path.read_bytes()) for path in (tmp_path / ".wavetank/evidence").iterdir()}
+    assert evidence["e2e.json"]["users"] == 8
+    assert evidence["load.json"]["load"]["duration"] == 12
+    assert {"measure": "success_rate", "objective": "> 99%"}.items() <= evidence["load.json"]["objectives"][-1].items()
+
+
+def test_a_stage_that_fails_stops_those_after_it(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(BRIEF)
+    words = ("pipeline", "run", "--scale", "0.01", "--seed", "1", "--defect", "sessions-never-pruned")
+    code, out, _ = called(tmp_path, *words, "--json", "out.json")
+    assert code == 1
+    assert "VIOLATED" in out or "resources" in out
+    assert "- performance: not run, since a stage before it failed" in out
+    assert json.loads((tmp_path / "out.json").read_bytes())["not_run"] == ["performance"]
+
+
+def test_the_exported_workflow_is_one_that_github_reads(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(THEIRS)
+    code, out, _ = called(tmp_path, "pipeline", "export")
+    assert code == 0
+    workflow = yaml.safe_load(out)
+    steps = workflow["jobs"]["pipeline"]["steps"]
+    assert any("wavetank pipeline run pipeline.yaml" in step.get("run", "") for step in steps)
+    assert any("redis-server" in step.get("run", "") for step in steps)
+    assert any("gate pre" in step.get("run", "") for step in steps)
+
+
+SCRIPTS = [
+    ("tests/mission_critical/test_websocket_agent_events_suite.py", ("--seed", "1"), "sessions-never-pruned"),
+    (
+        "tests/performance/run_load_tests.py",
+        ("--profile", "peak", "--users", "8", "--duration", "30s", "--seed", "3"),
+        "cache-without-user",
+    ),
+    ("tests/chaos/run_experiments.py", ("answers-mixed-up", "--seed", "1"), "answer-not-checked"),
+    (
+        "tests/generate_coverage_report.py",
+        ("--critical-only", "--runs", "20", "--fail-under", "30", "--seed", "1"),
+        "cache-without-user",
+    ),
+    (
+        "tests/unified_test_runner.py",
+        ("--stage", "e2e", "--stage", "performance", "--scale", "0.01", "--seed", "1"),
+        "sessions-never-pruned",
+    ),
+]
+"""The platform's own scripts, each as brief as can be, and a defect that fails it."""
+
+
+def ran(directory: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    variables = environment()
+    variables.pop("PYTHONPATH")
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *words],
+        cwd=directory,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("script", "words", "defect"), SCRIPTS, ids=[Path(each[0]).stem for each in SCRIPTS])
+def test_each_script_of_the_platform_ends_well_and_fails_with_a_defect(
+    tmp_path: Path, script: str, words: tuple[str, ...], defect: str
+) -> None:
+    healthy = ran(tmp_path, script, *words)
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    broken = ran(tmp_path, script, *words, "--defect", defect)
+    assert broken.returncode == 1, broken.stdout + broken.stderr
+
+
+def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
+    refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
+    assert refusal.returncode == 2
+    assert "never taken silently for a real one" in refusal.stderr

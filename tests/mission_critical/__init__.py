@@ -1,0 +1,1 @@
+"""What the platform's users see of its agents: nothing is more important."""

@@ -1,0 +1,59 @@
+"""Every kind of test, one after another: `wavetank pipeline run` on this folder's pipeline.
+
+python tests/unified_test_runner.py --all                    simulated, all stages, a hundredth of their durations
+python tests/unified_test_runner.py --all --real-services    end to end, load and chaos on a staging of real services
+python tests/unified_test_runner.py --all --scale 1          the whole durations: hours
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import yaml
+
+from tests.thin import become
+
+PIPELINE = Path(__file__).with_name("pipeline.yaml")
+REAL = ("e2e", "performance", "chaos")
+"""Stages that can run on real services; the others search in simulation."""
+NO_LLM = (
+    "there is no LLM endpoint: a staging has a stand-in, and that is never taken silently for a real one. Describe a "
+    "deployment that asks a real LLM (wavetank target --help), and run wavetank e2e, load and chaos with --target."
+)
+
+
+def main() -> None:
+    """Write the stages that were asked for to a file, and run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="every stage")
+    parser.add_argument("--stage", action="append", default=[], help="one of them")
+    parser.add_argument("--real-services", action="store_true", help="on a staging, which is started and ended")
+    parser.add_argument("--real-llm", action="store_true", help="refused where there is none")
+    parser.add_argument("--scale", default="0.01", help="of all durations (0.01)")
+    parser.add_argument("--defect", action="append", default=[], help="a planted bug")
+    parser.add_argument("--seed", help="repeat all that is drawn")
+    asked = parser.parse_args()
+    if asked.real_llm:
+        print(f"unified_test_runner: {NO_LLM}", file=sys.stderr)
+        sys.exit(2)
+    if not asked.all and not asked.stage:
+        parser.error("name the stages (--stage), or take all of them (--all)")
+    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    chosen = [each for each in stages if asked.all or set(each) & set(asked.stage)]
+    if not chosen:
+        parser.error(f"no such stage. Known: {', '.join(name for each in stages for name in each)}")
+    for each in chosen:
+        for name, keys in each.items():
+            keys["environment"] = "staging" if asked.real_services and name in REAL else "simulation"
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="wavetank-", delete=False) as file:
+        yaml.safe_dump({"stages": chosen}, file, sort_keys=False)
+    planted = [word for name in asked.defect for word in ("--defect", name)]
+    seed = ["--seed", asked.seed] if asked.seed else []
+    become("pipeline", "run", file.name, "--scale", asked.scale, *planted, *seed)
+
+
+if __name__ == "__main__":
+    main()

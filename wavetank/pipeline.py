@@ -1,0 +1,318 @@
+"""`wavetank pipeline`: the stages from unit to chaos, one after another, as a file describes them."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from os import cpu_count
+from pathlib import Path
+
+import attrs
+import click
+import msgspec
+
+from simulator.component import Component
+from simulator.errors import EnvironmentFailedError, InputError
+from simulator.load.quantity import seconds_of
+from simulator.system import load_system
+from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
+from wavetank.provenance import provenance
+from wavetank.results import FILE, check_writable, write_results
+from wavetank.stages import STANDARD, Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
+
+__all__ = ["pipeline"]
+
+FILE_DEFAULT = Path("pipeline.yaml")
+EVIDENCE = Path(".wavetank") / "evidence"
+SECONDS_MIN = 5.0
+"""However small the scale: in less nothing could be measured."""
+TOLD_LINES_MAX = 6
+
+EPILOG = """
+\b
+Examples:
+  wavetank pipeline run                            what pipeline.yaml says
+  wavetank pipeline run ci.yaml --scale 0.01       the same, a hundred times shorter
+  wavetank pipeline export > .github/workflows/wavetank.yml
+
+\b
+Such a file:
+  stages:
+    - unit:        {parallel: true, fail_fast: true, coverage: 90%}
+    - integration: {services: [postgres, redis, clickhouse], parallel: false, retries: 2}
+    - e2e:         {environment: staging, users: synthetic, duration: 30m}
+    - performance: {load_profile: standard, duration: 1h, success_rate: 99%}
+    - chaos:       {experiments: [network, service, state], duration: 2h, recovery_time: < 5m}
+
+\b
+Each stage runs commands of wavetank and keeps their results as evidence for wavetank gate. A key
+that a stage does not have is refused by name. Exit codes: 1 a stage failed, 2 one could not run.
+"""
+
+
+@click.group(epilog=EPILOG)
+def pipeline() -> None:
+    """Run the stages from unit to chaos, or make a workflow of them."""
+
+
+@attrs.frozen
+class Job:
+    """One command of a stage, and the name of its evidence."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+@attrs.frozen
+class Done:
+    """What became of a job: its exit code, what it said last, how often it was tried, and how long that took."""
+
+    job: Job
+    code: int
+    said: str
+    tries: int
+    took_s: float
+
+
+@attrs.define
+class Ran:
+    """What became of a stage."""
+
+    name: str
+    done: list[Done] = attrs.field(factory=list)
+
+    @property
+    def code(self) -> int:
+        """0, or the gravest of what its jobs ended with: interrupted, failed, could not run."""
+        codes = {each.code for each in self.done}
+        return next((code for code in (130, 1, 3, 4, 2) if code in codes), 0)
+
+
+@attrs.frozen
+class Runner:
+    """Runs the jobs of stages: on which system, how much shorter, with which seed."""
+
+    system: str
+    components: Mapping[str, Component]
+    scale: float
+    seed: int | None
+    defects: tuple[str, ...]
+
+    def jobs(self, stage: Stage) -> list[Job]:
+        """Return the commands that a stage comes to."""
+        match stage:
+            case Unit():
+                made = [self._matrix(name, "unit") for name in self.components]
+                if stage.coverage is not None:
+                    least = f"{percent_of(stage.coverage):g}"
+                    made.append(
+                        self._job("coverage", self.system, "--critical-only", "--generate", "--fail-under", least)
+                    )
+                return made
+            case Integration():
+                hosts = set(stage.services)
+                known = {host for each in self.components.values() for host in each.hosts}
+                if not hosts <= known:
+                    missing = ", ".join(sorted(hosts - known))
+                    raise InputError(
+                        f"integration: no component runs on services={missing}. Known: {', '.join(sorted(known))}."
+                    )
+                chosen = [name for name, each in self.components.items() if not hosts or hosts & set(each.hosts)]
+                return [self._matrix(name, "integration") for name in chosen]
+            case EndToEnd():
+                users = () if stage.users == "synthetic" else ("--users", str(stage.users))
+                return [self._job("e2e", "--system", self.system, *users, "--duration", self._lasting(stage.duration))]
+            case Performance():
+                return [self._load(stage)]
+            case Chaos():
+                kinds = tuple(word for kind in stage.experiments for word in ("--kind", kind))
+                lasts = () if stage.duration is None else ("--for", self._lasting(stage.duration))
+                within = () if stage.recovery_time is None else ("--recovery-time", stage.recovery_time)
+                return [self._job("chaos", "--system", self.system, *kinds, *lasts, *within)]
+        raise AssertionError(stage)
+
+    def _load(self, stage: Performance) -> Job:
+        words = ["--profile", "steady" if stage.load_profile == STANDARD else stage.load_profile]
+        words += [] if stage.users is None else ["--users", str(stage.users)]
+        words += [] if stage.duration is None else ["--duration", self._lasting(stage.duration)]
+        words += [] if stage.success_rate is None else ["--objective", f"success_rate > {stage.success_rate}"]
+        return self._job("load", self.system, *words)
+
+    def _matrix(self, component: str, kind: str) -> Job:
+        job = self._job("matrix", self.system, "--component", component, "--kind", kind)
+        return attrs.evolve(job, name=f"matrix-{kind}-{component}")
+
+    def _job(self, command: str, *words: str) -> Job:
+        planted = tuple(word for name in self.defects for word in ("--defect", name))
+        seed = () if self.seed is None else ("--seed", str(self.seed))
+        return Job(command, (command, *words, *planted, *seed))
+
+    def _lasting(self, duration: str | float) -> str:
+        return f"{max(SECONDS_MIN, seconds_of(duration) * self.scale):g}"
+
+
+@pipeline.command(epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=FILE_DEFAULT)
+@click.option("--system", "system_name", default=DEPLOYED_SYSTEM, show_default=True, help="module:object")
+@click.option(
+    "--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Of all durations."
+)
+@click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat all that is drawn.")
+@click.option("--keep-going", is_flag=True, help="Go on with the next stage when one has failed.")
+@defect_option
+@click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
+def run(
+    file: Path,
+    system_name: str,
+    scale: float,
+    seed: int | None,
+    keep_going: bool,
+    defects: tuple[str, ...],
+    json_file: Path | None,
+) -> int:
+    """Run the stages of FILE."""
+    check_writable(json_file)
+    stages = read_pipeline(file)
+    system = load_system(system_name).with_defects(defects)
+    runner = Runner(system_name, system.components, scale, seed, defects)
+    planned = {name: runner.jobs(stage) for name, stage in stages.items()}
+    if scale != 1:
+        click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    ran: list[Ran] = []
+    for name, stage in stages.items():
+        ran.append(Ran(name))
+        with _environment(stage, defects) as target:
+            _run_stage(stage, planned[name], target, ran[-1])
+        if ran[-1].code and not keep_going:
+            break
+    left = [name for name in stages if name not in {each.name for each in ran}]
+    code = next((each.code for each in ran if each.code), 0)
+    for name in left:
+        click.echo(f"- {name}: not run, since a stage before it failed")
+    scaled = f", SCALED by {scale:g}" if scale != 1 else ""
+    click.echo(f"\n{'passed' if not code else 'FAILED'}{scaled}")
+    body = {
+        **provenance("pipeline"),
+        "file": str(file),
+        "system": system_name,
+        "defects": defects,
+        "scale": scale,
+        "exit_code": code,
+        "stages": [{"name": each.name, "exit_code": each.code, "jobs": each.done} for each in ran],
+        "not_run": left,
+    }
+    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    return code if code or written else 2
+
+
+@contextmanager
+def _environment(stage: Stage, defects: Sequence[str]) -> Iterator[Path | None]:
+    """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it."""
+    if stage.environment == "simulation":
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
+        directory = Path(name)
+        try:
+            planted = [word for defect in defects for word in ("--defect", defect)]
+            up = _wavetank(("staging", "up", *planted), directory)
+            if up.returncode:
+                raise EnvironmentFailedError(f"the staging did not come up: {up.stderr.strip()}")
+            yield directory / "target.toml"
+        finally:
+            _wavetank(("staging", "down"), directory)
+
+
+def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran) -> None:
+    """Run the jobs of a stage, as many at once as it allows, until one fails if it is to fail fast."""
+    at_once = (cpu_count() or 1) if getattr(stage, "parallel", False) else 1
+    fail_fast = getattr(stage, "fail_fast", False)
+
+    def attempt(job: Job) -> Done | None:
+        if fail_fast and ran.code:
+            return None
+        done = _tried(job, target, stage.retries)
+        ran.done.append(done)
+        return done
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in pool.map(attempt, jobs):
+            if done is not None:
+                click.echo("\n".join(_told(ran.name, done)))
+
+
+def _tried(job: Job, target: Path | None, retries: int) -> Done:
+    """Run a job until it succeeds or its retries are used up."""
+    begun_s = time.perf_counter()
+    words = [*job.words, "--json", str((EVIDENCE / f"{job.name}.json").resolve())]
+    if target is not None:
+        # A staging has its defects itself, and commands would refuse to plant them there.
+        words = [*_without(words, "--defect"), "--target", str(target)]
+    tries = 0
+    while True:
+        tries += 1
+        ended = _wavetank(words, Path.cwd())
+        if ended.returncode in (0, 130) or tries > retries:
+            said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
+            return Done(job, ended.returncode, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
+
+
+def _without(words: Sequence[str], option: str) -> Iterator[str]:
+    """Yield words, without an option and its values."""
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        else:
+            yield word
+
+
+def _wavetank(words: Sequence[str], directory: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "wavetank", *words]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def _told(stage: str, done: Done) -> Iterator[str]:
+    again = f", at the {done.tries}. try" if done.tries > 1 else ""
+    yield f"{'✗' if done.code else '✓'} {stage}: {done.job.name} in {done.took_s:.1f} s{again}"
+    if done.code:
+        yield f"    exit code {done.code}: wavetank {' '.join(done.job.words)}"
+        yield from (f"    {line}" for line in done.said.splitlines())
+
+
+@pipeline.command(epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=FILE_DEFAULT)
+def export(file: Path) -> int:
+    """Print a GitHub Actions workflow that runs the pipeline of FILE."""
+    stages = read_pipeline(file)
+    lines = [
+        "name: wavetank",
+        "on: [push, pull_request]",
+        "jobs:",
+        "  pipeline:",
+        "    runs-on: ubuntu-latest",
+        "    steps:",
+        "      - uses: actions/checkout@v4",
+        "      - uses: actions/setup-python@v5",
+        "        with: {python-version: '3.12'}",
+        "      - run: pip install .",
+    ]
+    if any(stage.environment == "staging" for stage in stages.values()):
+        lines.append(
+            "      - run: sudo apt-get install -y redis-server postgresql clickhouse-server  # for the staging"
+        )
+    lines += [
+        f"      - run: wavetank pipeline run {file} --json pipeline.json  # {', '.join(stages)}",
+        "      - run: wavetank gate pre --markdown summary.md && cat summary.md >> $GITHUB_STEP_SUMMARY",
+        "      - if: always()",
+        "        uses: actions/upload-artifact@v4",
+        "        with: {name: wavetank, path: .wavetank, include-hidden-files: true}",
+    ]
+    click.echo("\n".join(lines))
+    return 0

@@ -1,0 +1,139 @@
+"""Stages of a pipeline, as a file describes them: which keys each has, and which commands they come to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from simulator.chaos.experiment import KINDS
+from simulator.errors import InputError
+from simulator.load.objective import parse_objective
+from simulator.load.profile import PROFILES
+from simulator.load.quantity import parse_quantity, seconds_of
+
+__all__ = ["STAGES", "Chaos", "EndToEnd", "Integration", "Performance", "Stage", "Unit", "read_pipeline"]
+
+Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
+Environment = Literal["simulation", "staging"]
+STANDARD = "standard"
+"""What a load profile may be called that is the usual one: steady."""
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every stage may say: how often it is tried again when it fails, and where it runs."""
+
+    retries: Retries = 0
+    environment: Environment = "simulation"
+
+
+class Unit(Stage, frozen=True, kw_only=True):
+    """Promises of each component in calm runs. `coverage` is of what matters (`wavetank coverage --critical-only`)."""
+
+    parallel: bool = False
+    fail_fast: bool = False
+    coverage: str | None = None
+
+
+class Integration(Stage, frozen=True, kw_only=True):
+    """The same with these services struck, or with everything."""
+
+    services: tuple[str, ...] = ()
+    parallel: bool = False
+    fail_fast: bool = False
+
+
+class EndToEnd(Stage, frozen=True, kw_only=True):
+    """Users who walk journeys: `synthetic` ones, as many as usual, or so many."""
+
+    users: Literal["synthetic"] | int = "synthetic"
+    duration: str | float = "1m"
+
+
+class Performance(Stage, frozen=True, kw_only=True):
+    """A load, held to objectives."""
+
+    load_profile: str = STANDARD
+    duration: str | float | None = None
+    users: int | None = None
+    success_rate: str | None = None
+
+
+class Chaos(Stage, frozen=True, kw_only=True):
+    """Experiments of these kinds, again and again until the time is over, but each of them once in any case."""
+
+    experiments: tuple[Literal["network", "service", "state"], ...] = KINDS  # type: ignore[assignment]
+    duration: str | float | None = None
+    recovery_time: str | None = None
+
+
+STAGES: Mapping[str, type[Stage]] = {
+    "unit": Unit,
+    "integration": Integration,
+    "e2e": EndToEnd,
+    "performance": Performance,
+    "chaos": Chaos,
+}
+
+
+def read_pipeline(path: Path) -> dict[str, Stage]:
+    """Return the stages that a YAML file describes, in order. Raises InputError that names what it cannot honour."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the pipeline cannot be read: {error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not YAML: {' '.join(str(error).split())}. wavetank pipeline --help shows one."
+        ) from error
+    listed = content.get("stages") if isinstance(content, Mapping) else None
+    if not isinstance(listed, list) or not listed or set(content) != {"stages"}:
+        raise InputError(f"{path} is no pipeline: it has a list under `stages`, and nothing else.")
+    stages: dict[str, Stage] = {}
+    for each in listed:
+        if not isinstance(each, Mapping) or len(each) != 1:
+            raise InputError(f"{path}: a stage is one name with its keys, not {each!r}.")
+        ((name, keys),) = each.items()
+        if name not in STAGES or name in stages:
+            raise InputError(f"{path}: {name!r} is no stage, or there twice. Known: {', '.join(STAGES)}.")
+        try:
+            stages[name] = msgspec.convert(keys or {}, STAGES[name])
+        except msgspec.ValidationError as error:
+            raise InputError(f"{path}: the stage {name} cannot be honoured: {error}.") from error
+        _check(f"{path}: {name}", stages[name])
+    return stages
+
+
+def _check(where: str, stage: Stage) -> None:
+    """Raise InputError for values of which nothing could be made."""
+    try:
+        match stage:
+            case Unit(coverage=str() as coverage):
+                percent_of(coverage)
+            case EndToEnd(duration=duration):
+                seconds_of(duration)
+            case Performance():
+                if stage.load_profile not in (STANDARD, *PROFILES) and not stage.load_profile.endswith(".toml"):
+                    raise InputError(
+                        f"no load profile named {stage.load_profile!r}. Known: {STANDARD}, {', '.join(PROFILES)}."
+                    )
+                if stage.success_rate is not None:
+                    percent_of(stage.success_rate)
+                if stage.duration is not None:
+                    seconds_of(stage.duration)
+            case Chaos():
+                if stage.recovery_time is not None:
+                    parse_objective("recovery_time", stage.recovery_time)
+                if stage.duration is not None:
+                    seconds_of(stage.duration)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def percent_of(text: str) -> float:
+    """Return a percentage, 0 to 100. Raises InputError."""
+    quantity = parse_quantity(text)
+    if quantity.dimension != "%" or not 0 <= quantity.amount <= 1:
+        raise InputError(f"{text!r} is no percentage. Write 90%.")
+    return 100 * quantity.amount

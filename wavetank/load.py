@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from simulator.load.objective import AVERAGE
 from simulator.load.profile import PROFILES, Load, profile_named
 from simulator.load.quantity import Quantity
 from simulator.load.sample import is_rate
+from simulator.load.tally import Tally
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
@@ -26,6 +28,7 @@ __all__ = ["load", "objective_line"]
 
 HOUR_S = 3600.0
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+PERCENTILES_OVER_TIME = (50.0, 90.0, 99.0)
 MARKS = {Met.MET: "✓", Met.MISSED: "✗", Met.NO_SAMPLES: "✗", Met.OTHER_UNIT: "✗", Met.LIVE_ONLY: "-"}
 
 EPILOG = f"""
@@ -183,6 +186,12 @@ def _table(measured: Measured) -> Iterator[str]:
     yield "  " + ", ".join(f"{name} {rate}" for name, rate in rates.items())
 
 
+def _percentiles(tally: Tally) -> dict[str, float | None]:
+    """Return percentiles by name; None for what never came."""
+    values = {f"p{each:g}": tally.percentile(each) for each in PERCENTILES_OVER_TIME}
+    return {name: value if isfinite(value) else None for name, value in values.items()}
+
+
 def _as_json(
     driving: Driven,
     profile: str,
@@ -222,6 +231,15 @@ def _as_json(
                 **{f"p{each:g}": tally.percentile(each) for each in PERCENTILES},
             }
             for name, tally in loaded.measured.tallies.items()
+        },
+        "windows": {
+            name: [
+                {"at_s": place * loaded.measured.window_s, "samples": each.count, **_percentiles(each)}
+                for place, each in enumerate(windows)
+                if each is not None
+            ]
+            for name, windows in loaded.measured.windows.items()
+            if loaded.measured.tallies[name].dimension == "s"
         },
         "violated": loaded.result.violated,
         "saved": saved.name or None,

@@ -37,6 +37,7 @@ PLACES = {
     "e2e": "e2e:e2e",
     "gate": "gate:gate",
     "pipeline": "pipeline:pipeline",
+    "report": "report_page:report_page",
     "contract": "contract:contract",
     "matrix": "matrix:matrix",
     "coverage": "coverage:coverage",
@@ -71,6 +72,7 @@ Examples:
   wavetank contract                           is every message as was agreed?
   wavetank matrix                             every component by every kind of test
   wavetank pipeline run                       all stages, as pipeline.yaml says
+  wavetank report load.json                   a result as one HTML file
   wavetank gate pre                           may it be deployed? by evidence
   wavetank coverage --critical-only           what has a search not reached?
   wavetank e2e                                synthetic users walk whole journeys

@@ -40,6 +40,7 @@ COMMANDS = [
     ("e2e",),
     ("gate",),
     ("pipeline",),
+    ("report",),
 ]
 
 

@@ -1,0 +1,152 @@
+"""`wavetank report`: one file per result, which needs nothing else, shows all of it, and works in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.command.stage import called, refused
+
+TRACES = Path(__file__).parents[1] / "traces"
+SEED = ("--seed", "1")
+
+
+class Elements(HTMLParser):
+    """Counts elements, and keeps what attributes refer to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+        self.references: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One result of each kind that has a page."""
+    directory = tmp_path_factory.mktemp("report")
+    shutil.copy(TRACES / "drain-read-then-delete.json", directory / "trace.json")
+    commands = {
+        "load": ("--profile", "peak", "--users", "6", "--duration", "30s"),
+        "matrix": ("--component", "LLM", "--kind", "unit", "--kind", "end-to-end", "--runs", "5"),
+        "chaos": ("llm-crashes", "commits-lost", "--defect", "ack-before-store"),
+    }
+    for command, words in commands.items():
+        code, out, _ = called(directory, command, *words, *SEED, "--json", f"{command}.json")
+        assert code in (0, 1), out
+    called(directory, "gate", "pre", "--json", "gate.json")
+    for name in ("trace", *commands, "gate"):
+        assert called(directory, "report", f"{name}.json", "-o", f"{name}.html")[0] == 0
+    return directory
+
+
+NAMES = ("trace", "load", "matrix", "chaos", "gate")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_needs_nothing_else(results: Path, name: str) -> None:
+    page = (results / f"{name}.html").read_text()
+    elements = Elements(page)
+    assert elements.references == []
+    assert "http" not in re.sub(r"<title>.*?</title>|<td>.*?</td>", "", page)
+    assert len(page) < 1_000_000
+    assert "prefers-color-scheme: dark" in page
+    assert '<html lang="en">' in page
+    assert elements.counts["h1"] == 1
+
+
+def test_a_failure_is_a_diagram_with_a_column_per_host(results: Path) -> None:
+    page = (results / "trace.html").read_text()
+    elements = Elements(page)
+    for host in ("user:alice", "gateway-a", "agents", "redis", "clickhouse"):
+        assert f">{host}</text>" in page
+    assert elements.counts["circle"] > 50
+    assert elements.counts["polyline"] >= 1
+    assert 'class="span fault"' in page
+    assert 'class="span operation ok"' in page
+    assert 'type="range"' in page
+    assert "is violated:" in page
+    assert elements.counts["li"] == len(json.loads((results / "trace.json").read_bytes())["story"])
+
+
+def test_a_load_shows_percentiles_over_time(results: Path) -> None:
+    page = (results / "load.html").read_text()
+    assert page.count("<h3>") == len([name for name in ("connect", "ws_latency", "simple_agent") if name in page]) + (
+        page.count("<h3>complex_agent") + page.count("<h3>clickhouse_query")
+    )
+    assert page.count('class="line p99"') == page.count("<h3>") > 2
+    assert "no promise is broken" in page
+    assert "p(99) &lt; 100ms" in page
+
+
+def test_a_matrix_and_a_gate_show_every_item(results: Path) -> None:
+    assert "✓ holds" in (results / "matrix.html").read_text()
+    gate = (results / "gate.html").read_text()
+    assert "BLOCK" in gate
+    assert gate.count("<tr>") == 9
+    chaos = (results / "chaos.html").read_text()
+    assert "broke durability" in chaos
+    assert "The LLM is down" in chaos
+
+
+def test_what_was_said_by_a_system_is_no_markup(tmp_path: Path, results: Path) -> None:
+    body = json.loads((results / "matrix.json").read_bytes())
+    body["cells"][0]["why"] = "<script>alert(1)</script>"
+    (tmp_path / "matrix.json").write_text(json.dumps(body))
+    assert called(tmp_path, "report", "matrix.json")[0] == 0
+    page = (tmp_path / "matrix.html").read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_what_has_no_page_is_refused(tmp_path: Path, results: Path) -> None:
+    (tmp_path / "other.json").write_text('{"command": "e2e", "commit": null}')
+    assert "there is no page for results of 'e2e'" in refused(tmp_path, "report", "other.json")
+    (tmp_path / "other.json").write_text('{"command": "load", "commit": null}')
+    assert "the result of load is damaged" in refused(tmp_path, "report", "other.json")
+    assert "wavetank trace" in refused(results, "report", "trace.html")
+    refused(tmp_path, "report", "nothing-there")
+
+
+def rendered(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page from the disk in a real browser without a screen."""
+    browser = shutil.which("chromium")
+    assert browser is not None, "scripts/services installs it"
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=2000"]
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    command = [browser, *words, profile, *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+def test_the_slider_moves_through_time_in_a_real_browser(results: Path, tmp_path: Path) -> None:
+    """Its script has run: what happened last is told, and the line is where it was."""
+    page = tmp_path / "trace.html"
+    moved = "when.value = 12; when.dispatchEvent(new Event('input'));"
+    page.write_text((results / "trace.html").read_text().replace("</script>", f"{moved}</script>"))
+    dom = rendered(page, "--dump-dom").stdout
+    told = re.search(r'<div id="told"[^>]*>(.*?)</div>', dom, re.DOTALL)
+    assert told is not None
+    assert len(told[1].strip().splitlines()) == 6
+    assert dom.count("dot now") + dom.count(" now") >= 1
+    assert dom.count("later") > 40
+    at = re.search(r'<output id="at"[^>]*>(.*?)</output>', dom)
+    assert at is not None
+    assert re.fullmatch(r"\d+\.\d{3} s", at[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_page_is_drawn_by_a_real_browser(results: Path, tmp_path: Path, name: str) -> None:
+    picture = tmp_path / f"{name}.png"
+    page = tmp_path / f"{name}.html"
+    page.write_bytes((results / f"{name}.html").read_bytes())
+    ran = rendered(page, f"--screenshot={picture}", "--window-size=1280,900")
+    assert picture.stat().st_size > 8_000
+    assert "Uncaught" not in ran.stderr

@@ -1,0 +1,1 @@
+"""Pages: one self-contained HTML file per result, which works offline: inline SVG, nothing loaded from elsewhere."""

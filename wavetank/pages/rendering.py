@@ -1,0 +1,84 @@
+"""Rendering: which page a result is shown on, and what that page needs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+
+from simulator.errors import InputError
+from simulator.load.quantity import Quantity
+from simulator.trace import Trace
+from wavetank.pages.chart import charts_of
+from wavetank.pages.space_time import diagram_of
+
+__all__ = ["COMMANDS", "page_of_result", "page_of_trace"]
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("wavetank", "pages"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+
+
+def page_of_trace(trace: Trace) -> str:
+    """Return the page of a saved failure."""
+    planted = f", with {', '.join(trace.defects)}" if trace.defects else ""
+    return _rendered(
+        "trace",
+        title=trace.id,
+        subtitle=f"{trace.system}{planted}; {trace.plan.setting}; hash {trace.hash}",
+        trace=trace,
+        diagram=diagram_of(trace),
+    )
+
+
+def page_of_result(result: Mapping[str, Any]) -> str:
+    """Return the page of what a command has written as JSON. Raises InputError for one that has no page."""
+    command = str(result.get("command"))
+    if command not in COMMANDS:
+        raise InputError(f"there is no page for results of {command!r}. There are for: {', '.join(COMMANDS)}.")
+    try:
+        title, values = COMMANDS[command](result)
+        commit = str(result["commit"] or "")[:12]
+        of = f" of commit {commit}" if commit else ""
+        subtitle = f"wavetank {command}{of}, {result['made_at']}"
+        return _rendered(command, title=title, subtitle=subtitle, result=result, **values)
+    except (KeyError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
+        raise InputError(f"the result of {command} is damaged, or of another wavetank: {error!r}.") from error
+
+
+def _load(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    for each in result["objectives"]:
+        dimension = "%" if each["measure"].endswith("_rate") or each["measure"] == "cpu" else "s"
+        dimension = "B" if each["measure"] == "memory" else dimension
+        each["told"] = "" if each["value"] is None else str(Quantity(each["value"], dimension))
+    return f"Load of {result['system']}: {result['profile']}", {"charts": charts_of(result["windows"])}
+
+
+def _matrix(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    rows: dict[str, list[Any]] = {}
+    for cell in result["cells"]:
+        rows.setdefault(cell["component"], []).append(cell)
+    kinds = list(dict.fromkeys(cell["kind"] for cell in result["cells"]))
+    return f"Matrix of {result['system']}", {"rows": rows, "kinds": kinds}
+
+
+def _gate(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    return f"Gate, {result['when']} deployment: {result['verdict']}", {}
+
+
+def _chaos(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    return f"Experiments on {result['system']}", {}
+
+
+COMMANDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, dict[str, object]]]] = {
+    "load": _load,
+    "matrix": _matrix,
+    "chaos": _chaos,
+    "gate": _gate,
+}
+
+
+def _rendered(name: str, **values: object) -> str:
+    return _TEMPLATES.get_template(f"{name}.html.jinja").render(**values)

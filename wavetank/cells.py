@@ -27,8 +27,8 @@ from wavetank.driving import Driven, driven
 __all__ = ["KINDS", "Cell", "State", "Workbench"]
 
 STEPS = 20
-SHRINK_S = 1.0
-LOAD = Load(users=10, per_minute=20, duration="30s")
+SHRINK_S = 0.0
+LOAD = Load(users=10, per_minute=20, duration="20s")
 JOURNEYS_S = 10.0
 
 

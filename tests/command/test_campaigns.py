@@ -95,8 +95,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.journal.BRIEF_S", 0.0)
 
 
-@pytest.mark.parametrize("seed", [FAILS, HOLDS])
-@pytest.mark.parametrize(("before", "after"), [("1", "2"), ("2", "1")])
+@pytest.mark.parametrize(("before", "after", "seed"), [("1", "2", FAILS), ("2", "1", HOLDS)])
 def test_a_campaign_that_was_killed_goes_on_as_if_it_was_not(
     tmp_path: Path, begin: Begin, seed: str, before: str, after: str
 ) -> None:

@@ -77,6 +77,7 @@ def test_each_holds_on_the_healthy_platform(tmp_path: Path, name: str) -> None:
     assert listing(tmp_path) == []
 
 
+@pytest.mark.usefixtures("unconfirmed")
 @pytest.mark.parametrize(("name", "defect"), BREAKERS.items())
 def test_each_fails_when_its_subject_is_broken(tmp_path: Path, name: str, defect: str) -> None:
     code, out, _ = called(tmp_path, "chaos", name, *SEED, "--defect", defect, "--json", "out.json")

@@ -40,6 +40,7 @@ def test_every_kind_of_message_is_seen_and_conforms(healthy: tuple[Path, str]) -
     assert "nobody else was affected" in out
 
 
+@pytest.mark.usefixtures("unconfirmed")
 @pytest.mark.parametrize(("defect", "told"), BREAKERS.items())
 def test_what_is_broken_is_named(tmp_path: Path, defect: str, told: str) -> None:
     code, out, _ = called(tmp_path, "contract", *SEED, "--defect", defect)

@@ -58,7 +58,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "coverage",
         "--critical-only",
         "--runs",
-        "10",
+        "4",
         "--generate",
         *SEED,
         "--json",
@@ -116,7 +116,7 @@ def test_lines_and_branches_of_the_systems_own_code_are_counted(tmp_path: Path) 
 
 
 def test_a_broken_promise_fails_it(tmp_path: Path) -> None:
-    words = ("--critical-only", "--runs", "20", *SEED, "--fail-under", "0", "--defect", "cache-without-user")
+    words = ("--critical-only", "--runs", "3", *SEED, "--fail-under", "0", "--defect", "cache-without-user")
     code, out, _ = called(tmp_path, "coverage", *words)
     assert code == 1
     assert "BROKEN  isolation" in out

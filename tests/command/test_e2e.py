@@ -46,6 +46,7 @@ def test_every_journey_comes_to_its_end_on_the_healthy_platform(tmp_path: Path) 
     assert "no promise is broken" in out
 
 
+@pytest.mark.usefixtures("unconfirmed")
 @pytest.mark.parametrize(("name", "defect"), BREAKERS.items())
 def test_each_fails_when_its_subject_is_broken(tmp_path: Path, name: str, defect: str) -> None:
     code, out, _ = called(tmp_path, "e2e", name, *BRIEF, "--defect", defect)
@@ -54,6 +55,7 @@ def test_each_fails_when_its_subject_is_broken(tmp_path: Path, name: str, defect
     assert "is saved as" in out
 
 
+@pytest.mark.usefixtures("unconfirmed")
 def test_legs_that_go_wrong_are_named(tmp_path: Path) -> None:
     _, out, _ = called(tmp_path, "e2e", "intruder", *BRIEF, "--defect", "signature-not-checked")
     assert "leg 3, trespass: returned 'welcome', not 'unauthorised'" in out

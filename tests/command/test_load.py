@@ -69,6 +69,7 @@ def test_objectives_that_are_missed_or_without_samples_fail(tmp_path: Path) -> N
     assert "NO SAMPLES" in lines["withdraw"]
 
 
+@pytest.mark.usefixtures("unconfirmed")
 def test_promises_are_judged_under_load(tmp_path: Path) -> None:
     """A cache that mixes users up answers as fast as any other."""
     code, out, _ = called(tmp_path, "load", *BRIEF, "--defect", "cache-without-user")
@@ -77,6 +78,7 @@ def test_promises_are_judged_under_load(tmp_path: Path) -> None:
     assert "✗" not in out
 
 
+@pytest.mark.usefixtures("unconfirmed")
 def test_a_system_of_ones_own_needs_only_a_mix(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(OWN + '[objectives]\ndeposit = "p(99) < 1s"\n')
     code, out, _ = called(tmp_path, "load", BANK, "--profile", "own.toml", "--seed", "1")

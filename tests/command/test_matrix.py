@@ -58,8 +58,8 @@ def few_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few_experiments")
 def test_every_cell_runs_something_and_holds(tmp_path: Path) -> None:
-    """Of three rows: all seven take minutes."""
-    rows = ("ClickHouse", "Auth", "LLM")
+    """Of one row: all seven take minutes."""
+    rows = ("LLM",)
     words = [word for name in rows for word in ("--component", name)]
     results = ("--json", "out.json", "--junit", "out.xml")
     code, out, _ = called(tmp_path, "matrix", *words, *SEED, "--runs", "12", *results)
@@ -68,7 +68,7 @@ def test_every_cell_runs_something_and_holds(tmp_path: Path) -> None:
     assert set(made.values()) == {"holds"}, out
     assert code == 0
     suite = ElementTree.parse(tmp_path / "out.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("15", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "0", "0")
 
 
 @pytest.mark.parametrize(("component", "kind", "defect"), SEARCHED)

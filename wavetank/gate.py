@@ -24,6 +24,8 @@ BLOCKED = 4
 EVIDENCE = Path(".wavetank") / "evidence"
 MAX_AGE = "24h"
 WRONG_SHOWN_MAX = 3
+OF_LEAKS = ("resources", "finishes")
+"""Promises of which a leak breaks one, or keeps it from being judged."""
 
 EPILOG = f"""
 \b
@@ -242,7 +244,10 @@ def _objectives(keep: Callable[[str], bool] = lambda _measure: True) -> Callable
 
 def _leaks(body: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"the memory of {each['host']} grows" for each in body["growths"] if each["is_leak"])
-    yield from (f"broke {name}" for name in body["violated"] if name in ("resources", "finishes"))
+    for name in OF_LEAKS:
+        outcome = body["verdicts"].get(name, "holds")  # not every system promises that its resources come back
+        if outcome != "holds":
+            yield f"{name} is {outcome}"
 
 
 def _breakers(body: Mapping[str, Any]) -> Iterator[str]:

@@ -241,6 +241,7 @@ def _as_json(
             for name, windows in loaded.measured.windows.items()
             if loaded.measured.tallies[name].dimension == "s"
         },
+        "verdicts": {name: each.outcome for name, each in loaded.result.verdicts.items()},
         "violated": loaded.result.violated,
         "saved": saved.name or None,
         "growths": growths,

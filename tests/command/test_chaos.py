@@ -134,6 +134,18 @@ def test_ones_own_experiment_on_ones_own_system(tmp_path: Path) -> None:
     assert "held" in out
 
 
+def test_it_begins_again_until_its_time_is_over_and_allows_what_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(OWN)
+    words = ("own.toml", "--system", BANK, *SEED, "--for", "1s", "--recovery-time", "< 7s", "--json", "out.json")
+    code, out, _ = called(tmp_path, "chaos", *words)
+    assert code == 0, out
+    assert out.count("steady again") > 1, "one takes a fraction of a second"
+    assert journals(tmp_path / "out.json")["own"]["wavetank"]["recovery_time"] == "< 7s"
+    assert "'recovery_time': 'soon' is none" in refused(
+        tmp_path, "chaos", "own.toml", "--system", BANK, "--recovery-time", "soon"
+    )
+
+
 def test_a_dry_run_says_all_and_does_nothing(tmp_path: Path) -> None:
     code, out, _ = called(tmp_path, "chaos", "--kind", "network", "--dry-run", *SEED)
     assert code == 0

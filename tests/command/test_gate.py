@@ -123,6 +123,23 @@ def test_breakers_that_were_not_seen_to_move_block(healthy: Path) -> None:
         file.write_bytes(before)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"growths": [{"host": "agents", "is_leak": True}]}, "the memory of agents grows"),
+        ({"verdicts": {"resources": "unknown", "finishes": "holds"}}, "resources is unknown"),
+    ],
+)
+def test_memory_that_grows_or_that_nobody_could_judge_blocks(healthy: Path, changes: dict[str, Any], told: str) -> None:
+    file = healthy / EVIDENCE / "load.json"
+    before = file.read_bytes()
+    try:
+        file.write_text(json.dumps({**json.loads(before), **changes}))
+        assert blocked(healthy, "pre") == {"no leaks": told}
+    finally:
+        file.write_bytes(before)
+
+
 def test_a_matrix_in_parts_is_one_and_lacks_what_no_part_has(healthy: Path) -> None:
     file = healthy / EVIDENCE / "matrix.json"
     before = file.read_bytes()

@@ -69,6 +69,14 @@ def test_objectives_that_are_missed_or_without_samples_fail(tmp_path: Path) -> N
     assert "NO SAMPLES" in lines["withdraw"]
 
 
+def test_an_objective_can_be_added_or_replaced(tmp_path: Path) -> None:
+    words = ("--objective", "ws_latency p(99) < 1us", "--objective", "connect max < 1s")
+    code, out, _ = called(tmp_path, "load", *BRIEF, *words)
+    assert code == 1
+    assert "✗ ws_latency        p(99) < 1us" in out
+    assert "✓ connect" in out
+
+
 @pytest.mark.usefixtures("unconfirmed")
 def test_promises_are_judged_under_load(tmp_path: Path) -> None:
     """A cache that mixes users up answers as fast as any other."""

@@ -7,7 +7,6 @@ python tests/unified_test_runner.py --all --scale 1          the whole durations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +16,7 @@ import yaml
 from tests.thin import become
 
 PIPELINE = Path(__file__).with_name("pipeline.yaml")
+CHOSEN = Path(".wavetank") / "pipeline.yaml"
 REAL = ("e2e", "performance", "chaos")
 """Stages that can run on real services; the others search in simulation."""
 NO_LLM = (
@@ -48,11 +48,11 @@ def main() -> None:
     for each in chosen:
         for name, keys in each.items():
             keys["environment"] = "staging" if asked.real_services and name in REAL else "simulation"
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="wavetank-", delete=False) as file:
-        yaml.safe_dump({"stages": chosen}, file, sort_keys=False)
+    CHOSEN.parent.mkdir(exist_ok=True)
+    CHOSEN.write_text(yaml.safe_dump({"stages": chosen}, sort_keys=False), encoding="utf-8")
     planted = [word for name in asked.defect for word in ("--defect", name)]
     seed = ["--seed", asked.seed] if asked.seed else []
-    become("pipeline", "run", file.name, "--scale", asked.scale, *planted, *seed)
+    become("pipeline", "run", str(CHOSEN), "--scale", asked.scale, *planted, *seed)
 
 
 if __name__ == "__main__":

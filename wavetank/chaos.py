@@ -25,8 +25,8 @@ from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
 from wavetank.load import objective_line
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
-from wavetank.saving import Saved, unshrunk_lines
+from wavetank.results import FILE, as_json, check_writable, write_results
+from wavetank.saving import Saved, broken_lines, unshrunk_lines
 
 __all__ = ["chaos"]
 
@@ -218,7 +218,7 @@ def _perform_all(
         "not_done": record.not_done,
         "journals": record.journals,
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 
@@ -281,7 +281,5 @@ def _details(outcome: Outcome, saved: Saved) -> Iterator[str]:
             yield f"{name:6}  from {phase.from_s:.1f} to {phase.until_s:.1f} s"
             width = max(len(each.objective.measure) for each in phase.judged) if phase.judged else 0
             yield from (f"  {objective_line(each, width)}" for each in phase.judged)
-    for name, verdict in outcome.loaded.result.verdicts.items():
-        if verdict.violation is not None:
-            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
+    yield from broken_lines(outcome.loaded.result)
     yield from unshrunk_lines(outcome.loaded.result, saved)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from simulator.conformity import Conformity
 from simulator.errors import InputError
@@ -18,8 +17,8 @@ from simulator.whole_file import write_whole
 from wavetank.arguments import DEFAULT_SYSTEM, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
-from wavetank.saving import Saved, unshrunk_lines
+from wavetank.results import FILE, as_json, check_writable, write_results
+from wavetank.saving import Saved, broken_lines, unshrunk_lines
 
 __all__ = ["contract"]
 
@@ -104,7 +103,7 @@ def contract(
         ],
         "journeys": {each.walk.journey: each.wrong or None for each in walked},
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 
@@ -135,9 +134,7 @@ def _lines(
         told = f"{worded(done.walk)}: {done.wrong}" if done.wrong else journeys[done.walk.journey].title
         yield f"{'✗' if done.wrong else '✓'} {done.walk.journey:{max(map(len, journeys))}}  {told}"
     yield ""
-    for name, verdict in loaded.result.verdicts.items():
-        if verdict.violation is not None:
-            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
+    yield from broken_lines(loaded.result)
     if not loaded.result.violated:
         yield "no promise is broken: nobody else was affected"
     yield from unshrunk_lines(loaded.result, saved)
@@ -156,5 +153,5 @@ def _told(each: Conformity) -> str:
 def _write_pacts(directory: Path, found: Sequence[Conformity]) -> None:
     for (consumer, provider), pact in pacts_of(found).items():
         file = directory / f"{consumer}-{provider}.json"
-        write_whole(file, msgspec.json.format(msgspec.json.encode(pact), indent=2) + b"\n", "the pact")
+        write_whole(file, as_json(pact), "the pact")
         click.echo(f"wrote {file}")

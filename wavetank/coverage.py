@@ -6,7 +6,6 @@ from pathlib import Path
 
 import attrs
 import click
-import msgspec
 
 from simulator.campaign import Budget, Campaign
 from simulator.goals import KINDS, Goal, goals_of, reached_in
@@ -20,7 +19,7 @@ from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.code_coverage import CodeCoverage, Measured
 from wavetank.progress import Line, Progress
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
+from wavetank.results import FILE, as_json, check_writable, write_results
 
 __all__ = ["coverage"]
 
@@ -128,7 +127,7 @@ def coverage(
         "goals": [{"kind": each.kind, "name": each.name, "reached": each in covered.reached} for each in goals],
         "code": measured,
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body, enc_hook=attrs.asdict), indent=2))
+    written = write_results(json_file, as_json(body))
     return exit_code if exit_code or written else 2
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from simulator.errors import InputError, known_names
 from simulator.journeys.journey import Journey, journeys_in, read_journey
@@ -15,8 +14,8 @@ from simulator.system import System, load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
-from wavetank.saving import Saved, unshrunk_lines
+from wavetank.results import FILE, as_json, check_writable, write_results
+from wavetank.saving import Saved, broken_lines, unshrunk_lines
 
 __all__ = ["e2e"]
 
@@ -98,7 +97,7 @@ def e2e(
         "saved": saved.name or None,
         "journeys": {name: _as_json(name, walked) for name in journeys},
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 
@@ -142,9 +141,7 @@ def _lines(
         if len(wrong) > WRONG_SHOWN_MAX:
             yield f"    and {len(wrong) - WRONG_SHOWN_MAX} more"
     yield ""
-    for name, verdict in loaded.result.verdicts.items():
-        if verdict.violation is not None:
-            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
+    yield from broken_lines(loaded.result)
     if not loaded.result.violated:
         yield "no promise is broken"
     yield from unshrunk_lines(loaded.result, saved)

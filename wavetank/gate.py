@@ -16,7 +16,7 @@ from simulator.load.sample import is_rate
 from simulator.whole_file import write_whole
 from wavetank.arguments import SECONDS
 from wavetank.provenance import commit_here, provenance
-from wavetank.results import FILE, check_writable, write_results
+from wavetank.results import FILE, as_json, check_writable, write_results
 
 __all__ = ["gate"]
 
@@ -139,7 +139,7 @@ def gate(
         "exit_code": code,
         "items": [_as_json(each, now) for each in checked],
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 

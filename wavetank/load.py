@@ -21,8 +21,8 @@ from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.driving import Driven, driven, target_option
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
-from wavetank.saving import Saved, unshrunk_lines
+from wavetank.results import FILE, as_json, check_writable, write_results
+from wavetank.saving import Saved, broken_lines, unshrunk_lines
 
 __all__ = ["load", "objective_line"]
 
@@ -138,9 +138,7 @@ def _lines(loaded: LoadResult, judged: list[Judged], real_s: float, *, is_live: 
     yield ""
     yield from _table(loaded.measured)
     yield ""
-    for name, verdict in loaded.result.verdicts.items():
-        if verdict.violation is not None:
-            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
+    yield from broken_lines(loaded.result)
     if not loaded.result.violated:
         yield "no promise is broken"
     if loaded.is_interrupted:
@@ -252,4 +250,4 @@ def _as_json(
         "lasted_s": loaded.result.simulated_s,
         "real_s": real_s,
     }
-    return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
+    return as_json(body)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from simulator.errors import InputError, known_names
 from simulator.system import System, load_system
@@ -15,7 +14,7 @@ from wavetank.cells import KINDS, Cell, State, Workbench
 from wavetank.driving import Driven, target_option
 from wavetank.junit import Case, as_junit
 from wavetank.provenance import provenance
-from wavetank.results import check_writable, result_options, write_results
+from wavetank.results import as_json, check_writable, result_options, write_results
 
 __all__ = ["matrix"]
 
@@ -90,7 +89,7 @@ def matrix(
     cases = [Case(each.component, each.kind, PROBLEMS[each.state], each.why, each.ran) for each in cells]
     written = write_results(
         json_file,
-        msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n",
+        as_json(body),
         junit_file,
         as_junit(f"matrix of {system_name}", cases, time.perf_counter() - begun_s),
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import attrs
 import click
-import msgspec
 
 from simulator.component import Component
 from simulator.errors import EnvironmentFailedError, InputError
@@ -20,7 +19,7 @@ from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.provenance import provenance
-from wavetank.results import FILE, check_writable, write_results
+from wavetank.results import FILE, as_json, check_writable, write_results
 from wavetank.stages import STANDARD, Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
 
 __all__ = ["pipeline"]
@@ -205,7 +204,7 @@ def run(
         "stages": [{"name": each.name, "exit_code": each.code, "jobs": each.done} for each in ran],
         "not_run": left,
     }
-    written = write_results(json_file, msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n")
+    written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 

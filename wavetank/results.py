@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.whole_file import write_whole
 
-__all__ = ["FILE", "check_writable", "result_options", "write_results"]
+__all__ = ["FILE", "as_json", "check_writable", "result_options", "write_results"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,6 +37,11 @@ def check_writable(json_file: Path | None, junit_file: Path | None = None) -> No
             raise EnvironmentFailedError(
                 f"{file} cannot be written: the directory {directory} is read-only. Name another one."
             )
+
+
+def as_json(body: object) -> bytes:
+    """Return a result as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(body), indent=2) + b"\n"
 
 
 def write_results(json_file: Path | None, json: bytes, junit_file: Path | None = None, junit: str = "") -> bool:

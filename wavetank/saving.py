@@ -19,7 +19,7 @@ from simulator.story import tell
 from simulator.system import System
 from simulator.trace import Broken, Trace, event_record, save_trace
 
-__all__ = ["Saved", "save", "save_unshrunk", "trace_of", "unshrunk_lines"]
+__all__ = ["Saved", "broken_lines", "save", "save_unshrunk", "trace_of", "unshrunk_lines"]
 
 HASH_SEEDS = ("4711", "1", "2", "3", "4")
 """Of fresh processes: the first one's is enough to see a difference, the others say whether they are its cause."""
@@ -67,6 +67,13 @@ def save_unshrunk(name: str, seed: int, system: System, plan: Plan, result: Resu
     assert violation is not None
     failure = Failure(broken, violation, plan, "", Reduction(plan, 0, 0.0, complete=False), result)
     return save(trace_of(name, seed, system, failure))
+
+
+def broken_lines(result: Result) -> Iterator[str]:
+    """Yield each promise that was broken, with the evidence."""
+    for name, verdict in result.verdicts.items():
+        if verdict.violation is not None:
+            yield f"VIOLATED  {name}: {verdict.violation.evidence}"
 
 
 def unshrunk_lines(result: Result, saved: Saved) -> Iterator[str]:

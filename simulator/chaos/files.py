@@ -1,28 +1,26 @@
 """Files of experiments: wavetank's own in TOML, and the Chaos Toolkit's in JSON or YAML."""
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
 from simulator.chaos.chaostoolkit import Imported, from_chaos_toolkit
 from simulator.chaos.experiment import KINDS, Experiment
 from simulator.errors import InputError
 from simulator.system import System
+from simulator.toml_file import read_toml
 
 __all__ = ["SUFFIXES", "experiments_in", "read_experiment"]
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
-    ".toml": tomllib.loads,
     ".json": json.loads,
     ".yaml": yaml.safe_load,
     ".yml": yaml.safe_load,
 }
-SUFFIXES = tuple(_READERS)
+SUFFIXES = (".toml", *_READERS)
 
 
 def experiments_in(directory: Path, system: System) -> dict[str, Experiment]:
@@ -34,20 +32,15 @@ def experiments_in(directory: Path, system: System) -> dict[str, Experiment]:
 
 def read_experiment(path: Path, system: System) -> Imported:
     """Read one that is to be done to a system. Raises InputError."""
+    if path.suffix == ".toml":
+        return Imported(read_toml(path, Experiment, "experiment", "wavetank chaos"), ())
     try:
         content = _READERS[path.suffix](path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the experiment cannot be read: {error}.") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(
-            f"{path} is not {path.suffix[1:].upper()}: {told}. wavetank chaos --help shows one."
-        ) from error
-    if path.suffix != ".toml":
-        if not isinstance(content, Mapping):
-            raise InputError(f"{path} is no experiment: it holds a {type(content).__name__}.")
-        return from_chaos_toolkit(content, str(path), system)
-    try:
-        return Imported(msgspec.convert(content, Experiment), ())
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path} is no experiment: {error}. wavetank chaos --help shows one.") from error
+        kind, told = path.suffix[1:].upper(), " ".join(str(error).split())
+        raise InputError(f"{path} is not {kind}: {told}. wavetank chaos --help shows one.") from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} is no experiment: it holds a {type(content).__name__}.")
+    return from_chaos_toolkit(content, str(path), system)

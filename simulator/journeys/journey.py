@@ -1,7 +1,5 @@
 """A journey: what one user does, one thing after another, and what must come of each."""
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +9,7 @@ from simulator.errors import InputError
 from simulator.history import Value
 from simulator.load.objective import parse_objective
 from simulator.load.quantity import seconds_of
+from simulator.toml_file import read_toml
 
 if TYPE_CHECKING:
     from simulator.system import System
@@ -72,13 +71,4 @@ def journeys_in(directory: Path) -> dict[str, Journey]:
 
 def read_journey(path: Path) -> Journey:
     """Read one. Raises InputError."""
-    try:
-        content: Mapping[str, Value] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"the journey cannot be read: {error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}. wavetank e2e --help shows such a file.") from error
-    try:
-        return msgspec.convert(content, Journey)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path} is no journey: {error}. wavetank e2e --help shows one.") from error
+    return read_toml(path, Journey, "journey", "wavetank e2e")

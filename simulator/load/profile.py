@@ -1,9 +1,7 @@
 """Load profiles: how many users come, how fast, what each does how often, and for how long."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -12,6 +10,7 @@ from simulator.history import Value
 from simulator.load.objective import Objective, parse_objective
 from simulator.load.quantity import seconds_of
 from simulator.services.capacity import ServiceModel
+from simulator.toml_file import read_toml
 
 __all__ = ["PROFILES", "Load", "Mixed", "profile_named"]
 
@@ -112,15 +111,6 @@ def profile_named(name: str) -> Load:
 
 
 def _read(path: Path) -> Load:
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"the load profile cannot be read: {error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}. wavetank load --help shows such a file.") from error
-    try:
-        load = msgspec.convert(content, Load)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path} is no load profile: {error}. wavetank load --help shows one.") from error
+    load = read_toml(path, Load, "load profile", "wavetank load")
     load.check(str(path))
     return load

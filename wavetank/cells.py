@@ -11,8 +11,8 @@ import click
 from simulator.campaign import Budget, Campaign
 from simulator.chaos.experiment import Experiment
 from simulator.chaos.files import experiments_in
-from simulator.chaos.outcome import Outcome, Status, SteadyBefore, outcome_of
 from simulator.chaos.plan import experiment_plan
+from simulator.chaos.result import ExperimentResult, Status, SteadyBefore, experiment_result
 from simulator.component import Component
 from simulator.journeys.journey import journeys_in
 from simulator.journeys.walk import Walked, judge_walks, walks_of
@@ -60,7 +60,7 @@ class Workbench:
         self._driving = driving
         self._seed = seed
         self._runs = runs
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, ExperimentResult] = {}
 
     def cell(self, name: str, kind: str) -> Cell:
         """Run one cell."""
@@ -159,13 +159,13 @@ class Workbench:
         directory = self._simulated.experiments
         return experiments_in(directory, self._simulated) if directory is not None else {}
 
-    def _outcome(self, name: str, experiment: Experiment) -> Outcome | None:
+    def _outcome(self, name: str, experiment: Experiment) -> ExperimentResult | None:
         """Do an experiment, once; None if it cannot be done here."""
         plan = experiment_plan(experiment, self._driving.system, self._seed, latency_s=self._driving.latency_s)
         if name not in self._outcomes and not self._driving.why_not(plan):
             before = SteadyBefore(experiment)
             loaded = driven(self._driving, plan, experiment.lasts_s, name, before)
-            self._outcomes[name] = outcome_of(experiment, loaded, before.phase)
+            self._outcomes[name] = experiment_result(experiment, loaded, before.phase)
         return self._outcomes.get(name)
 
     def _searched(self, system: System, promises: Sequence[str], what: str) -> tuple[State, str, str]:

@@ -16,8 +16,8 @@ import msgspec
 from simulator.chaos.experiment import KINDS, Experiment, tell_method
 from simulator.chaos.files import SUFFIXES, experiments_in, read_experiment
 from simulator.chaos.journal import journal_of
-from simulator.chaos.outcome import Outcome, Phase, Status, SteadyBefore, outcome_of
 from simulator.chaos.plan import experiment_plan
+from simulator.chaos.result import ExperimentResult, Phase, Status, SteadyBefore, experiment_result
 from simulator.errors import InputError, known_names
 from simulator.load.quantity import Quantity
 from simulator.system import System, load_system
@@ -224,7 +224,7 @@ def _perform_all(
 
 def _perform(
     driving: Driven, name: str, experiment: Experiment, seed: int, record: Record, width: int, *, is_detailed: bool
-) -> Outcome | None:
+) -> ExperimentResult | None:
     """Do one experiment, tell what came of it, and keep it in the record; None if it cannot be done here."""
     plan = experiment_plan(experiment, driving.system, seed, latency_s=driving.latency_s)
     why_not = driving.why_not(plan)
@@ -233,7 +233,7 @@ def _perform(
         click.echo(f"- {experiment.kind:8} {name:{width}}  cannot be done here: {why_not}")
         return None
     begun_at, before = datetime.now(UTC), SteadyBefore(experiment)
-    outcome = outcome_of(experiment, driven(driving, plan, experiment.lasts_s, name, before), before.phase)
+    outcome = experiment_result(experiment, driven(driving, plan, experiment.lasts_s, name, before), before.phase)
     click.echo(f"{MARKS[outcome.status]} {experiment.kind:8} {name:{width}}  {_summary(outcome)}")
     saved = driving.save(outcome.loaded, seed)
     if outcome.status is not Status.HELD or is_detailed:
@@ -243,7 +243,7 @@ def _perform(
     return outcome
 
 
-def _summary(outcome: Outcome) -> str:
+def _summary(outcome: ExperimentResult) -> str:
     match outcome.status:
         case Status.HELD:
             return f"held      steady again {_after(outcome.recovery_s)}"
@@ -255,7 +255,7 @@ def _summary(outcome: Outcome) -> str:
             return f"DEVIATED  {'; '.join(_deviations(outcome))}"
 
 
-def _deviations(outcome: Outcome) -> Iterator[str]:
+def _deviations(outcome: ExperimentResult) -> Iterator[str]:
     if outcome.during is not None and not outcome.during.is_met:
         yield "not steady enough during the method"
     if outcome.during is not None and not outcome.is_recovered_in_time:
@@ -270,7 +270,7 @@ def _after(recovery_s: float) -> str:
     return f"after {Quantity(recovery_s, 's')}" if recovery_s else "at once"
 
 
-def _details(outcome: Outcome, saved: Saved) -> Iterator[str]:
+def _details(outcome: ExperimentResult, saved: Saved) -> Iterator[str]:
     phases: Mapping[str, Phase | None] = {
         "before": outcome.before,
         "during": outcome.during,

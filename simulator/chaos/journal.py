@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from simulator.chaos.experiment import ANY, Experiment, Probe, Struck
-from simulator.chaos.outcome import Outcome, Phase, Status, struck_in
+from simulator.chaos.result import ExperimentResult, Phase, Status, struck_in
 from simulator.history import Event
 from simulator.load.measured import Met
 
@@ -24,7 +24,7 @@ STATUSES = {
 }
 
 
-def journal_of(outcome: Outcome, begun_at: datetime, seed: int, trace: str) -> dict[str, Any]:
+def journal_of(outcome: ExperimentResult, begun_at: datetime, seed: int, trace: str) -> dict[str, Any]:
     """Return the journal. What the Toolkit has no word for is under `wavetank`.
 
     Times are real ones; in simulation the beginning is real, and time goes on as it does there.

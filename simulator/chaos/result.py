@@ -15,7 +15,7 @@ from simulator.load.tally import Tally
 from simulator.plan import Step, Strike
 from simulator.run import Run
 
-__all__ = ["Outcome", "Phase", "Status", "SteadyBefore", "outcome_of"]
+__all__ = ["ExperimentResult", "Phase", "Status", "SteadyBefore", "experiment_result"]
 
 IN_FLIGHT_S = 10.0
 """What was begun so shortly before the method may be under way when the steady state is looked at."""
@@ -65,7 +65,7 @@ class SteadyBefore:
 
 
 @attrs.frozen(eq=False)
-class Outcome:
+class ExperimentResult:
     """What came of an experiment. Phases that were not reached are None.
 
     `recovery_s` is how long after the end of the method it took until the steady state was there and stayed: for ever,
@@ -96,18 +96,18 @@ class Outcome:
         return Status.HELD if self.during.is_met and self.is_recovered_in_time else Status.DEVIATED
 
 
-def outcome_of(experiment: Experiment, loaded: LoadResult, before: Phase | None) -> Outcome:
+def experiment_result(experiment: Experiment, loaded: LoadResult, before: Phase | None) -> ExperimentResult:
     """Judge an experiment by what was measured."""
     samples, struck = loaded.samples, struck_in(loaded.result.history)
     if not struck:
-        return Outcome(experiment, loaded, before)
+        return ExperimentResult(experiment, loaded, before)
     begins_s, over_s = struck[0].at_s, max(each.at_s for each in struck)
     ends_s = max((each.at_s for each in samples), default=over_s)
     during = hold(experiment.tolerances_during(), samples, begins_s, over_s)
     recovery_s = recovery_after(experiment.tolerances(), samples, over_s, ends_s)
     after_s = over_s if recovery_s == inf else over_s + recovery_s
     after = hold(experiment.tolerances(), samples, after_s, inf)
-    return Outcome(experiment, loaded, before, during, attrs.evolve(after, until_s=ends_s), recovery_s)
+    return ExperimentResult(experiment, loaded, before, during, attrs.evolve(after, until_s=ends_s), recovery_s)
 
 
 def struck_in(history: History) -> list[Event]:

@@ -5,14 +5,13 @@ from math import inf
 import pytest
 
 from simulator.chaos.experiment import Action, Experiment, Probe, SteadyState, Traffic
-from simulator.chaos.outcome import Outcome, Phase, Status, hold, outcome_of, recovery_after
+from simulator.chaos.result import ExperimentResult, Phase, Status, experiment_result, hold, recovery_after
 from simulator.history import History, Kind
 from simulator.load.measured import LoadResult, Measured
 from simulator.load.objective import parse_objective
 from simulator.load.sample import LOST, Sample, outcome
 from simulator.plan import Plan, Setting
-from simulator.property import Outcome as Found
-from simulator.property import Verdict, Violation
+from simulator.property import Outcome, Verdict, Violation
 from simulator.run import Result
 
 EXPERIMENT = Experiment(
@@ -35,13 +34,15 @@ def answers(from_s: float, until_s: float, *, ok: bool = True, took_s: float = 0
     ]
 
 
-def judged(*samples: list[Sample], violated: bool = False, interrupted: bool = False, struck: bool = True) -> Outcome:
+def judged(
+    *samples: list[Sample], violated: bool = False, interrupted: bool = False, struck: bool = True
+) -> ExperimentResult:
     now = [0.0]
     history = History(lambda: now[0])
     if struck:
         for now[0], phase in ((20.0, "begin"), (30.0, "end")):
             history.record(Kind.FAULT, "redis", "crash", {"at": ["redis"], "for_s": 10.0, "phase": phase})
-    verdict = Verdict(Found.VIOLATED, {}, Violation("lost")) if violated else Verdict(Found.HOLDS, {})
+    verdict = Verdict(Outcome.VIOLATED, {}, Violation("lost")) if violated else Verdict(Outcome.HOLDS, {})
     seen = tuple(each for some in samples for each in some)
     loaded = LoadResult(
         result=Result(history, {"durability": verdict}, 130.0),
@@ -53,7 +54,7 @@ def judged(*samples: list[Sample], violated: bool = False, interrupted: bool = F
         is_interrupted=interrupted,
     )
     before = hold(EXPERIMENT.tolerances(), seen, 0.0, 10.0)
-    return outcome_of(EXPERIMENT, loaded, before)
+    return experiment_result(EXPERIMENT, loaded, before)
 
 
 def test_a_system_that_is_not_disturbed_holds() -> None:

@@ -16,12 +16,15 @@ import trio
 import trio.testing
 from trio_websocket import serve_websocket
 
-from models.system import QUESTIONS, system
+from models.system import QUESTIONS, deployed, system
 from scripts import bench_programs as programs
 from scripts.bench_lines import Effort, Line, line, seconds
 from simulator.campaign import Budget, Campaign
 from simulator.errors import EnvironmentFailedError, SystemFailedError
 from simulator.live.redis import RedisServer
+from simulator.load.arrivals import plan_of
+from simulator.load.profile import Load
+from simulator.load.simulated import simulate_load
 from simulator.plan import Do, Setting, Step, Wait
 from simulator.simulated_run import SimulatedRun
 from simulator.world import World
@@ -277,6 +280,45 @@ def message(effort: Effort) -> Iterator[Line]:
     yield line("message-growth", "ms", taken["calm"], taken["few"], aim=1.1, note=f"{note}; {growth}")
 
 
+def load(effort: Effort) -> Iterator[Line]:
+    """Many users for a while, a message a minute each, and ten who write more, for longer: what more of each costs."""
+    while_s = 120 * effort.scale
+
+    def loaded(users: int, for_s: float, per_minute: float) -> float:
+        asked = Load(users=users, per_minute=per_minute, duration=for_s, arrive_within=min(12.0, for_s / 2))
+        plan = plan_of(asked, deployed.mix, deployed.arrival, seed=1, latency_s=0.001)
+        return seconds(lambda: simulate_load(deployed, plan, for_s, (), lambda _steps, _now_s: None))
+
+    samplers: dict[str, Callable[[], float]] = {
+        "many": lambda: loaded(100, while_s, 1.0),
+        "few": lambda: loaded(10, while_s, 1.0),
+        "long": lambda: loaded(10, 5 * while_s, 6.0) / 5,
+        "short": lambda: loaded(10, while_s, 6.0),
+        "switches": lambda: 1000 / _machine_speed(),  # s for a million
+    }
+    taken = effort.in_turns("load", samplers, repeat=3)
+    note = f"real s for {while_s:g} simulated s"
+    yield line(
+        "load", "s", taken["many"], taken["switches"], note=f"{note}, 100 users; reference: a million plain switches"
+    )
+    yield line(
+        "load-users",
+        "s",
+        taken["many"],
+        taken["few"],
+        aim=11.0,
+        note=f"{note}, 100 users; reference: 10; aim: ratio at most",
+    )
+    yield line(
+        "load-growth",
+        "s",
+        taken["long"],
+        taken["short"],
+        aim=1.1,
+        note=f"{note}, 10 users at 6 a minute, of five times as many; reference: of these; aim: ratio at most",
+    )
+
+
 def proxy(effort: Effort) -> Iterator[Line]:
     """A Redis command through a live fault proxy that knows its messages; reference: straight to the server."""
     count = effort.count(2000)
@@ -308,5 +350,5 @@ def _command_us(port: int, count: int) -> float:
 
 
 MEASUREMENTS: Final[dict[str, Callable[[Effort], Iterator[Line]]]] = {
-    each.__name__: each for each in (world, switches, echo, websocket, timers, check, message, proxy)
+    each.__name__: each for each in (world, switches, echo, websocket, timers, check, message, load, proxy)
 }

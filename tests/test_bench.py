@@ -27,6 +27,9 @@ REFERENCED = {
     "message",
     "message-stormy",
     "message-growth",
+    "load",
+    "load-users",
+    "load-growth",
     "proxy",
 }
 UNREFERENCED = {"echo-simloop", "proxy-added"}
@@ -62,6 +65,8 @@ def test_every_figure_is_one_json_line_of_one_shape() -> None:
         "switches-calm": 0.8,
         "switches-stormy": 0.45,
         "message-growth": 1.1,
+        "load-users": 11.0,
+        "load-growth": 1.1,
         "proxy-added": 150.0,
     }
     assert "pip install simloop" in lines["echo-simloop"]["note"]
@@ -102,7 +107,7 @@ def test_an_unknown_measurement_is_one_sentence_and_exit_code_2() -> None:
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
         "bench: no measurement named 'nonsense'. "
-        "Known: world, switches, echo, websocket, timers, check, message, proxy.\n"
+        "Known: world, switches, echo, websocket, timers, check, message, load, proxy.\n"
     )
 
 
@@ -117,6 +122,7 @@ def test_list_names_every_measurement() -> None:
         "timers",
         "check",
         "message",
+        "load",
         "proxy",
     ]
 

@@ -8,8 +8,8 @@ import attrs
 
 from simulator.services.postgresql import statement as sql
 from simulator.services.postgresql.errors import refuse
-from simulator.services.postgresql.expression import Evaluate, Scope, Typed, analyse, matched, settled
-from simulator.services.postgresql.types import NUMERIC, TEXT, UNKNOWN, ColumnType, Value
+from simulator.services.postgresql.expression import Evaluate, Scope, Typed, analyse, matched, operation_cost, settled
+from simulator.services.postgresql.types import BOOLEAN, NUMERIC, TEXT, UNKNOWN, ColumnType, Value
 from simulator.services.postgresql.versions import Values
 
 __all__ = ["Filter", "Test"]
@@ -20,57 +20,86 @@ Bind: TypeAlias = Callable[[Values], Test]
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 NO_ROW: Values = ()
+HASHED_FROM = 9  # MIN_ARRAY_SIZE_FOR_HASHED_SAOP of clauses.c
+
+
+@attrs.frozen
+class Condition:
+    """One condition. `among` are constants one of which the column at `place` must equal, if it is such a condition.
+
+    `order` is the cost per row, and of two that cost the same an equality is tried later: the planner takes those out,
+    to see what equals what, and puts them back behind the others.
+    """
+
+    bind: Bind
+    order: tuple[float, bool]
+    place: int | None = None
+    among: Sequence[Evaluate] = ()
 
 
 @attrs.frozen
 class Filter:
-    """Conditions that must all be true of a row. `equals` are the columns that must equal something constant."""
+    """Conditions that must all be true of a row, the cheapest first (order_qual_clauses of createplan.c).
 
-    binds: Sequence[Bind]
-    equals: dict[int, Evaluate]
+    `among` are the columns that must equal one of some constants, by place; `first` is the one that is tested first.
+    """
+
+    conditions: Sequence[Condition]
 
     @classmethod
     def of(cls, conditions: Sequence[sql.Condition], scope: Scope) -> "Filter":
         """Return the conditions with their types matched."""
-        equals: dict[int, Evaluate] = {}
-        binds = []
+        found: list[Condition] = []
         may_be_decided = False  # by a condition on constants: the server then plans no further
         for condition in conditions:
             columns, folds = len(scope.plain), len(scope.parameters.folds)
-            binds.append(_bind(condition, scope, equals))
+            found.append(_analysed(condition, scope))
             if may_be_decided and len(scope.parameters.folds) > folds:
                 refuse("a condition that may fail behind one of constants only")
             may_be_decided |= len(scope.plain) == columns
-        return cls(binds, equals)
+        return cls(sorted(found, key=lambda each: each.order))
+
+    @property
+    def first(self) -> int | None:
+        """The place of the column that is tested first, if it must equal one of some constants."""
+        return self.conditions[0].place if self.conditions else None
+
+    @property
+    def among(self) -> dict[int, Sequence[Evaluate]]:
+        """The constants of which a column must equal one, by its place."""
+        return {each.place: each.among for each in reversed(self.conditions) if each.place is not None}
 
     def test(self, parameters: Values) -> Test:
         """Return the test of a row under these parameters."""
-        tests = [bind(parameters) for bind in self.binds]
+        tests = [each.bind(parameters) for each in self.conditions]
         if len(tests) == 1:
             return tests[0]
         return lambda row: all(test(row) for test in tests)
 
 
-def _bind(condition: sql.Condition, scope: Scope, equals: dict[int, Evaluate]) -> Bind:
+def _analysed(condition: sql.Condition, scope: Scope) -> Condition:
     match condition:
         case sql.Comparison(left=left, operator=operator, right=right):
-            return _comparison(analyse(left, scope), operator, analyse(right, scope), scope, equals)
+            return _comparison(analyse(left, scope), operator, analyse(right, scope), scope)
         case sql.IsNull(expression=expression, negated=negated):
-            evaluate = analyse(expression, scope).evaluate
-            return lambda parameters: lambda row: (evaluate(row, parameters) is None) is not negated
+            typed = analyse(expression, scope)
+            evaluate = typed.evaluate
+            return Condition(
+                lambda parameters: lambda row: (evaluate(row, parameters) is None) is not negated, (typed.cost, False)
+            )
         case sql.Membership(expression=expression, members=members):
             return _membership(analyse(expression, scope), [analyse(each, scope) for each in members], scope)
 
 
-def _comparison(left: Typed, operator: str, right: Typed, scope: Scope, equals: dict[int, Evaluate]) -> Bind:
+def _comparison(left: Typed, operator: str, right: Typed, scope: Scope) -> Condition:
     left, right = matched(left, operator, right, scope)
     if left.place is None and right.place is not None:
         left, operator, right = right, MIRRORED[operator], left
     compare = OPERATORS[operator]
     place, evaluate_left, evaluate_right = left.place, left.evaluate, right.evaluate
+    is_itself = left.type is BOOLEAN and operator in ("=", "<>") and (left.is_constant or right.is_constant)
+    order = (operation_cost(left, right) - is_itself, operator == "=" and not is_itself)
     if place is not None and right.is_constant:
-        if operator == "=":
-            equals.setdefault(place, evaluate_right)
 
         def bind(parameters: Values) -> Test:
             value = evaluate_right(NO_ROW, parameters)
@@ -78,7 +107,7 @@ def _comparison(left: Typed, operator: str, right: Typed, scope: Scope, equals: 
                 return lambda row: False
             return lambda row: (own := row[place]) is not None and compare(own, value)
 
-        return bind
+        return Condition(bind, order, place, (evaluate_right,)) if operator == "=" else Condition(bind, order)
 
     def bind_both(parameters: Values) -> Test:
         def test(row: Values) -> bool:
@@ -87,19 +116,22 @@ def _comparison(left: Typed, operator: str, right: Typed, scope: Scope, equals: 
 
         return test
 
-    return bind_both
+    return Condition(bind_both, order)
 
 
-def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Bind:
-    pairs = [matched(left, "=", right, scope) for left, right in _operands(typed, members, scope)]
+def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Condition:
+    operands = _operands(typed, members, scope)
+    pairs = [matched(left, "=", right, scope) for left, right in operands]
+    order = (_cost_of_membership(pairs), len(pairs) == 1)
     place = typed.place
     if place is not None and all(left is typed and right.is_constant for left, right in pairs):
+        among = [right.evaluate for _, right in pairs]
 
         def bind_constants(parameters: Values) -> Test:
-            values = [right.evaluate(NO_ROW, parameters) for _, right in pairs]
+            values = [evaluate(NO_ROW, parameters) for evaluate in among]
             return lambda row: (own := row[place]) is not None and own in values
 
-        return bind_constants
+        return Condition(bind_constants, order, place, among)
 
     def bind(parameters: Values) -> Test:
         def test(row: Values) -> bool:
@@ -107,7 +139,17 @@ def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Bind:
 
         return test
 
-    return bind
+    return Condition(bind, order)
+
+
+def _cost_of_membership(pairs: Sequence[tuple[Typed, Typed]]) -> float:
+    """Return the cost of IN: constants are one array, of which half is compared with, or which is hashed."""
+    constants = [operation_cost(left, right) for left, right in pairs if right.is_constant]
+    others = [operation_cost(left, right) for left, right in pairs if not right.is_constant]
+    if len(constants) < 2:
+        return sum((*constants, *others))
+    compared = 2 if len(constants) >= HASHED_FROM else len(constants) / 2
+    return constants[0] - 1 + compared + sum(others)
 
 
 def _operands(typed: Typed, members: Sequence[Typed], scope: Scope) -> Sequence[tuple[Typed, Typed]]:

@@ -28,7 +28,18 @@ from simulator.services.postgresql.types import (
 )
 from simulator.services.postgresql.versions import Values
 
-__all__ = ["Evaluate", "Parameters", "Scope", "Typed", "analyse", "assignable", "matched", "named", "settled"]
+__all__ = [
+    "Evaluate",
+    "Parameters",
+    "Scope",
+    "Typed",
+    "analyse",
+    "assignable",
+    "matched",
+    "named",
+    "operation_cost",
+    "settled",
+]
 
 Evaluate: TypeAlias = Callable[[Values, Values], Value]
 SYSTEM_COLUMNS = ("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin")
@@ -36,13 +47,21 @@ SYSTEM_COLUMNS = ("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin")
 
 @attrs.frozen
 class Typed:
-    """An expression with its type. `source` is kept while the type is UNKNOWN. A constant reads no row."""
+    """An expression with its type. `source` is kept while the type is UNKNOWN. A constant reads no row.
+
+    `cost` is how many operators and casts are done per row (cost_qual_eval of costsize.c; constants are folded).
+    """
 
     type: ColumnType
     evaluate: Evaluate
     is_constant: bool = True
     source: sql.Literal | sql.Parameter | None = None
     place: int | None = None  # of a plain column
+    cost: int = 0
+
+    def cost_as(self, kind: ColumnType) -> int:
+        """Return the cost as another type of number."""
+        return self.cost + (self.type is not kind and not self.is_constant)
 
 
 class Parameters:
@@ -226,7 +245,7 @@ def _exact(typed: Typed, other: Typed) -> Typed:
         value = evaluate(row, parameters)
         return None if value is None else float(value)
 
-    return Typed(DOUBLE, converted, typed.is_constant)
+    return Typed(DOUBLE, converted, typed.is_constant, cost=typed.cost_as(DOUBLE))
 
 
 def _no_operator(left: Typed, operator: str, right: Typed) -> PostgreSQLError:
@@ -258,7 +277,14 @@ def _arithmetic(expression: sql.Arithmetic, scope: Scope) -> Typed:
     is_constant = left.is_constant and right.is_constant
     if is_constant:
         scope.parameters.folds.append(evaluate)
-    return Typed(kind, evaluate, is_constant)
+    return Typed(kind, evaluate, is_constant, cost=0 if is_constant else operation_cost(left, right))
+
+
+def operation_cost(left: Typed, right: Typed) -> int:
+    """Return what an operator costs per row; between two types of integers none is cast."""
+    if DOUBLE in (left.type, right.type):
+        return left.cost_as(DOUBLE) + right.cost_as(DOUBLE) + 1
+    return left.cost + right.cost + 1
 
 
 def _float_sum(a: float, b: float) -> float:
@@ -300,7 +326,9 @@ def _coalesce(expression: sql.Coalesce, scope: Scope) -> Typed:
                 return float(value) if kind is DOUBLE else value
         return None
 
-    return Typed(kind, evaluate, all(each.is_constant for each in arguments))
+    is_constant = all(each.is_constant for each in arguments)
+    cost = 0 if is_constant else sum(each.cost_as(kind) for each in arguments)
+    return Typed(kind, evaluate, is_constant, cost=cost)
 
 
 def _coalesce_fold(arguments: Sequence[Typed], folds: Sequence[Sequence[Evaluate]]) -> Evaluate:

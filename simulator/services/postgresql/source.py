@@ -18,12 +18,13 @@ class Source:
     def __init__(self, table: Table, where: Sequence[sql.Condition], scope: Scope) -> None:
         self._table = table
         self._filter = Filter.of(where, scope)
-        # The whole of a key is best; its first part is better than nothing.
-        equals = self._filter.equals
-        keys = [number for number, each in enumerate(table.uniques) if all(place in equals for place in each.places)]
-        leading = [number for number, each in enumerate(table.uniques) if each.places[0] in equals]
+        # The whole of a key is best, then its first part, then any column if that is what is tested first.
+        self._among = among = self._filter.among
+        fixed = {place for place, values in among.items() if len(values) == 1}
+        keys = [number for number, each in enumerate(table.uniques) if fixed.issuperset(each.places)]
+        leading = [each.places[0] for each in table.uniques if each.places[0] in fixed]
         self._key = keys[0] if keys else None
-        self._leading = leading[0] if leading else None
+        self._place = leading[0] if leading else self._filter.first
 
     def test(self, parameters: Values) -> Test:
         """Return the test that WHERE is of a row."""
@@ -33,20 +34,19 @@ class Source:
         """Return the versions that the transaction's snapshot sees and WHERE holds of."""
         heap = self._table.heap
         versions = heap.visible(self._rows(heap, parameters), transaction)
-        if not self._filter.binds:
+        if not self._filter.conditions:
             return versions
         test = self._filter.test(parameters)
         return [version for version in versions if version.values is not None and test(version.values)]
 
     def _rows(self, heap: Heap, parameters: Values) -> Iterable[Row]:
-        equals = self._filter.equals
+        among = self._among
         if self._key is not None:
             index = heap.indexes[self._key]
-            parts = tuple(equals[place](NO_ROW, parameters) for place in index.unique.places)
+            parts = tuple(among[place][0](NO_ROW, parameters) for place in index.unique.places)
             return index.find(parts if len(parts) > 1 else parts[0])
-        if self._leading is not None:
-            index = heap.indexes[self._leading]
-            return index.find_leading(equals[index.unique.places[0]](NO_ROW, parameters))
+        if self._place is not None:
+            return heap.rows_with(self._place, [each(NO_ROW, parameters) for each in among[self._place]])
         return heap.rows
 
 

@@ -1,6 +1,7 @@
 """A table: its columns, its rows in the order in which their versions were written, and its unique keys."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import TypeAlias
 
@@ -55,44 +56,45 @@ class Unique:
     places: tuple[int, ...]
 
 
-class Index:
-    """The rows by a unique key, and, if it has several columns, by the first of them.
+class Lookup:
+    """The rows by what is in some of their columns.
 
     A row is found under the key of every version that somebody may still see.
     """
 
-    def __init__(self, unique: Unique) -> None:
-        self.unique = unique
-        self.key: Callable[[Values], Key] = itemgetter(*unique.places)
-        self._is_compound = len(unique.places) > 1
-        self._leading = unique.places[0]
+    def __init__(self, places: Sequence[int]) -> None:
+        self.key: Callable[[Values], Key] = itemgetter(*places)
         self._rows: dict[Key, Bucket] = {}
-        self._rows_by_leading: dict[Key, Bucket] = {}
-
-    def has_null(self, key: Key) -> bool:
-        """Say whether a key conflicts with none, because part of it is NULL."""
-        return None in key if isinstance(key, tuple) else key is None
 
     def add(self, row: Row, values: Values) -> None:
         """Let the row be found by the key of these values."""
         self._rows.setdefault(self.key(values), {})[row] = None
-        if self._is_compound:
-            self._rows_by_leading.setdefault(values[self._leading], {})[row] = None
 
     def drop(self, row: Row, values: Values) -> None:
         """Forget a version that was of these values, unless another version of the row needs the entry."""
-        kept = [version.values for version in row.versions if version.values is not None]
-        _drop(self._rows, self.key, row, values, kept)
-        if self._is_compound:
-            _drop(self._rows_by_leading, itemgetter(self._leading), row, values, kept)
+        key = self.key(values)
+        bucket = self._rows.get(key)
+        if bucket is None or any(each.values is not None and self.key(each.values) == key for each in row.versions):
+            return
+        bucket.pop(row, None)
+        if not bucket:
+            del self._rows[key]
 
     def find(self, key: Key) -> Iterable[Row]:
         """Return the rows that have, or had, this key."""
         return self._rows.get(key, ())
 
-    def find_leading(self, value: Value) -> Iterable[Row]:
-        """Return the rows that have, or had, a key with this first part."""
-        return (self._rows_by_leading if self._is_compound else self._rows).get(value, ())
+
+class Index(Lookup):
+    """The rows by a unique key."""
+
+    def __init__(self, unique: Unique) -> None:
+        super().__init__(unique.places)
+        self.unique = unique
+
+    def has_null(self, key: Key) -> bool:
+        """Say whether a key conflicts with none, because part of it is NULL."""
+        return None in key if isinstance(key, tuple) else key is None
 
     def holder(self, key: Key, row: Row | None, transaction: Transaction) -> Row | Transaction | None:
         """Return another row that has this key, or the transaction that must end before that can be told."""
@@ -117,34 +119,37 @@ class Index:
         return False
 
 
-def _drop(
-    rows: dict[Key, Bucket], key_of: Callable[[Values], Key], row: Row, values: Values, kept: Sequence[Values]
-) -> None:
-    key = key_of(values)
-    bucket = rows.get(key)
-    if bucket is None or any(key_of(each) == key for each in kept):
-        return
-    bucket.pop(row, None)
-    if not bucket:
-        del rows[key]
-
-
 class Heap:
     """The rows of a table between two TRUNCATEs."""
 
     def __init__(self, uniques: Sequence[Unique]) -> None:
         self.indexes = [Index(unique) for unique in uniques]
         self.rows: Bucket = {}
+        self._lookups: dict[int, Lookup] = {}  # by the place of the column, once somebody looked
         self._places = 0
 
     def append(self, row: Row, transaction: Transaction, values: Values | None) -> Version:
-        """Add a version at the end; the caller sees to the indexes."""
+        """Add a version at the end; the caller sees to the unique indexes."""
         self._places += 1
         version = Version(row, transaction, values, self._places)
         row.versions.append(version)
         self.rows[row] = None
+        if values is not None:
+            for lookup in self._lookups.values():
+                lookup.add(row, values)
         transaction.written.append((self, row))
         return version
+
+    def rows_with(self, place: int, values: Iterable[Value]) -> Iterable[Row]:
+        """Return the rows that have, or had, one of some values in a column."""
+        lookup = self._lookups.get(place)
+        if lookup is None:
+            lookup = self._lookups[place] = Lookup((place,))
+            for row in self.rows:
+                for version in row.versions:
+                    if version.values is not None:
+                        lookup.add(row, version.values)
+        return dict.fromkeys(chain.from_iterable(map(lookup.find, values)))
 
     def visible(self, rows: Iterable[Row], transaction: Transaction) -> list[Version]:
         """Return the versions of these rows that the transaction's snapshot sees, in the order of the heap."""
@@ -171,8 +176,8 @@ class Heap:
 
     def _forget(self, row: Row, version: Version) -> None:
         if version.values is not None:
-            for index in self.indexes:
-                index.drop(row, version.values)
+            for lookup in (*self.indexes, *self._lookups.values()):
+                lookup.drop(row, version.values)
 
 
 class Table:

@@ -8,8 +8,9 @@ its own that the platform is to notice; what users say; and how trespasses are a
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -50,6 +51,10 @@ PLACES: Mapping[str, _Place] = {
 ANYWHERE = _Place("log", "{host} told of {owner} {what} at {at_s:.3f} s")
 NOT_OF_THE_PLATFORM = ("uncaught", "still_pending", "excused", "inspected")
 
+WORD = re.compile(r"\w+")
+NO_WORD = ""
+"""In place of one, for marks that have none."""
+
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "prompt": ("llm", AGENTS),
     **dict.fromkeys(("message", "result", "reply", "action"), ("postgres",)),
@@ -89,44 +94,62 @@ class _Marks:
 
     all: Sequence[_Mark]
     conversations: Mapping[str, str]
+    owners: Mapping[str, str]
+    """Whose each mark is, by its text."""
+    by_word: Mapping[str, Sequence[int]]
+    """The numbers of the marks, by that of their words which the fewest marks have."""
 
     @classmethod
     def of(cls, history: Reading) -> "_Marks":
         """Collect what only one user has."""
-        found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        found: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         sent = history.observed("message_sent")
         for kind, field in (("context", "context"), ("message", "message"), ("question", "text")):
             for event in sent:
-                found[str(event.data[field]), kind].append(user_of(event))
+                found[str(event.data[field]), kind][user_of(event)] = None
         for event in history.observed("session_begun"):
-            found[str(event.data["session"]), "session"].append(str(event.data["user"]))
-        marks = [
-            _Mark(text, kind, owners[0]) for (text, kind), owners in found.items() if len(dict.fromkeys(owners)) == 1
-        ]
-        questions = [(text, owner) for (text, kind), owners in found.items() if kind == "question" for owner in owners]
+            found[str(event.data["session"]), "session"][str(event.data["user"])] = None
+        questions = {text: owners for (text, kind), owners in found.items() if kind == "question"}
+        marks = [_Mark(text, kind, *owners) for (text, kind), owners in found.items() if text and len(owners) == 1]
+        marks = [each for each in marks if not _is_asked_by_others(each, questions)]
         return cls(
-            [each for each in marks if each.text and not _is_asked_by_others(each, questions)],
+            marks,
             {str(event.data["message"]): str(event.data["context"]) for event in sent},
+            {each.text: each.owner for each in reversed(marks)},
+            _by_rarest_word(marks),
         )
 
-    def foreign_to(self, owner: str) -> list[_Mark]:
-        """Return the marks that data of this owner must not hold."""
-        return [each for each in self.all if each.owner != owner]
+    def standing_in(self, text: str) -> list[_Mark]:
+        """Return the marks that stand in a text, in their order."""
+        words = dict.fromkeys((NO_WORD, *WORD.findall(text)))
+        numbers = sorted(chain.from_iterable(self.by_word.get(word, ()) for word in words))
+        return [mark for mark in map(self.all.__getitem__, numbers) if mark.is_in(text)]
 
-    def elsewhere(self, message: str) -> list[_Mark]:
-        """Return the other conversations of who sent a message."""
+    def is_elsewhere(self, mark: _Mark, message: str) -> bool:
+        """Whether a mark is that of another conversation of who sent a message."""
         conversation = self.conversations.get(message)
-        if conversation is None:
-            return []
-        owner = next((each.owner for each in self.all if each.text == conversation), "")
-        return [
-            each for each in self.all if each.kind == "context" and each.owner == owner and each.text != conversation
-        ]
+        if conversation is None or mark.kind != "context":
+            return False
+        return mark.text != conversation and mark.owner == self.owners.get(conversation)
 
 
-def _is_asked_by_others(mark: _Mark, questions: Sequence[tuple[str, str]]) -> bool:
+def _by_rarest_word(marks: Sequence[_Mark]) -> Mapping[str, Sequence[int]]:
+    """Return the numbers of marks by a word that each has: a mark that stands in a text has all its words there."""
+    words = [WORD.findall(mark.text) or [NO_WORD] for mark in marks]
+    common = Counter(chain.from_iterable(words))
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(words):
+        found[min(each, key=common.__getitem__)].append(number)
+    return found
+
+
+def _is_asked_by_others(mark: _Mark, questions: Mapping[str, Mapping[str, None]]) -> bool:
     """Whether another user has asked the same and more."""
-    return mark.kind == "question" and any(mark.text in text for text, owner in questions if owner != mark.owner)
+    if mark.kind != "question":
+        return False
+    return any(
+        mark.text in text and (len(owners) > 1 or mark.owner not in owners) for text, owners in questions.items()
+    )
 
 
 def check_isolation(history: Reading) -> Violation | Unknown | None:
@@ -141,25 +164,19 @@ def check_isolation(history: Reading) -> Violation | Unknown | None:
 
 def _misplaced(history: Reading, marks: _Marks) -> Iterator[Violation]:
     """Marks where they must not be."""
-    foreign: dict[str, list[_Mark]] = {}
-    elsewhere: dict[str, list[_Mark]] = {}
     for event in _of_platform(history):
         place = PLACES.get(event.name, ANYWHERE)
         owner, message = _owner(event, marks), _message_of(event)
-        if owner not in foreign:
-            foreign[owner] = marks.foreign_to(owner)
-        if message not in elsewhere:
-            elsewhere[message] = marks.elsewhere(message)
         # The whole of the data as one text: a mark may hide in any field, and in any depth.
-        text = str(event.data if place.part is None else event.data.get(place.part))
-        for mark in foreign[owner]:
-            if mark.is_in(text):
+        standing = marks.standing_in(str(event.data if place.part is None else event.data.get(place.part)))
+        for mark in standing:
+            if mark.owner != owner:
                 said = place.words.format(
                     owner=owner or "nobody in particular", what=_words(event.data), at_s=event.at_s, host=event.host
                 )
                 yield Violation(f"{said}, and the {mark.kind} in it is {mark.owner}'s", place.site)
-        for mark in elsewhere[message]:
-            if mark.is_in(text):
+        for mark in standing:
+            if marks.is_elsewhere(mark, message):
                 yield Violation(
                     f"{_words(event.data)} came of {message}, which was asked in {marks.conversations[message]}",
                     "conversation",
@@ -207,7 +224,7 @@ def _owner(event: Event, marks: _Marks) -> str:
         if field in event.data:
             return find(event.data[field])
     session = event.data.get("session")
-    return next((each.owner for each in marks.all if each.text == session), "") if session else ""
+    return marks.owners.get(str(session), "") if session else ""
 
 
 def _message_of(event: Event) -> str:

@@ -31,6 +31,7 @@ from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redi
 from models.malformed import malformed_frames, malformed_texts
 from models.platform import serve
 from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome
+from models.requests import CLICKHOUSE_ASKED, LLM_ASKED, POSTGRES_ASKED, POSTGRES_OPENED, REDIS_ASKED
 from models.secret import DEMO_SECRET
 from models.tokens import claimed_by, issue_login
 from models.trespass import TRESPASSES, Trespasser
@@ -64,6 +65,7 @@ from simulator.errors import AdapterFailedError, InputError
 from simulator.journeys.journey import Journey, Leg
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample
+from simulator.load.service_request import Said, ServiceRequest
 from simulator.redaction import conceal
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
@@ -122,6 +124,12 @@ PATIENCE: Mapping[str, float] = {
     "work to be looked for": CONFIG.poll_s + CONFIG.retry_s,
     "all agents of all open messages": CONFIG.open_messages_max * NODES_MAX * CONFIG.clickhouse_timeout_s,
     "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,
+}
+SERVICE_REQUESTS: Mapping[str, ServiceRequest] = {
+    "redis": ServiceRequest("resp", Said(*REDIS_ASKED)),
+    "postgres": ServiceRequest("postgresql", Said(*POSTGRES_ASKED), opening=Said(*POSTGRES_OPENED)),
+    "clickhouse": ServiceRequest("http", Said(*CLICKHOUSE_ASKED)),
+    "llm": ServiceRequest("http", Said(*LLM_ASKED)),
 }
 MIX = (
     Mixed("ask", 6.0, {"question": "how was minute {number}?", "thread": THREADS[0]}),
@@ -249,6 +257,7 @@ class ChatSystem(System):
     experiments: ClassVar[Path | None] = Path(__file__).with_name("experiments")
     components: ClassVar[Mapping[str, Component]] = COMPONENTS
     journeys: ClassVar[Path | None] = Path(__file__).with_name("journeys")
+    service_requests: ClassVar[Mapping[str, ServiceRequest]] = SERVICE_REQUESTS
     patience: ClassVar[Mapping[str, float]] = PATIENCE
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {

@@ -282,12 +282,12 @@ def message(effort: Effort) -> Iterator[Line]:
 
 def load(effort: Effort) -> Iterator[Line]:
     """Many users for a while, a message a minute each, and ten who write more, for longer: what more of each costs."""
-    while_s = 120 * effort.scale
+    while_s, promises = 120 * effort.scale, deployed.all_properties()
 
     def loaded(users: int, for_s: float, per_minute: float) -> float:
         asked = Load(users=users, per_minute=per_minute, duration=for_s, arrive_within=min(12.0, for_s / 2))
         plan = plan_of(asked, deployed.mix, deployed.arrival, seed=1, latency_s=0.001)
-        return seconds(lambda: simulate_load(deployed, plan, for_s, (), lambda _steps, _now_s: None))
+        return seconds(lambda: simulate_load(deployed, plan, for_s, promises, lambda _steps, _now_s: None))
 
     samplers: dict[str, Callable[[], float]] = {
         "many": lambda: loaded(100, while_s, 1.0),

@@ -20,6 +20,7 @@ from simulator.host import Host, check_hosts, topology_of
 from simulator.journeys.journey import Journey, journeys_in
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample, samples_of
+from simulator.load.service_request import ServiceRequest
 from simulator.operation import Invocation, OperationType, operations_of
 from simulator.pending import Pending
 from simulator.plan import Do, Plan
@@ -85,6 +86,9 @@ class System:
 
     service_models: Mapping[str, ServiceModel] = {}
     """How fast the simulated services of hosts are, for those that are not as fast as they are asked."""
+
+    service_requests: ClassVar[Mapping[str, ServiceRequest]] = {}
+    """What to ask the real services of hosts, to learn how fast they are: for `wavetank calibrate`."""
 
     credentials: Mapping[str, str] = {}
     """Secrets of a live deployment, by the names that its target file has for them; none in simulation."""

@@ -33,6 +33,7 @@ PLACES = {
     "observe": "observe:observe",
     "import": "import_log:import_log",
     "load": "load:load",
+    "calibrate": "calibrate:calibrate_target",
     "chaos": "chaos:chaos",
     "e2e": "e2e:e2e",
     "gate": "gate:gate",
@@ -69,6 +70,7 @@ Examples:
   wavetank observe --target target.toml       judge a deployment by its logs, driving nothing
   wavetank import seen.jsonl                  what users did there, in simulation
   wavetank load --profile peak                many users at once, held to objectives
+  wavetank calibrate --target target.toml     how fast its real services are, for simulated loads
   wavetank contract                           is every message as was agreed?
   wavetank matrix                             every component by every kind of test
   wavetank pipeline run                       all stages, as pipeline.yaml says

@@ -33,6 +33,7 @@ COMMANDS = [
     ("observe",),
     ("import",),
     ("load",),
+    ("calibrate",),
     ("chaos",),
     ("contract",),
     ("matrix",),

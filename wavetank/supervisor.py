@@ -4,6 +4,7 @@ It does what a control connection orders (one JSON object per line), and ends ev
 """
 
 import contextlib
+import gc
 import json
 import math
 import os
@@ -377,6 +378,7 @@ def write_target(path: Path, target: Target) -> None:
 
 def supervise(target_file: Path, defects: Sequence[str], *, toxiproxy: bool) -> int:
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
+    gc.freeze()  # proxies wait for whatever looks at all that is loaded
     try:
         with ungrouped():
             trio.run(_supervise, partial(Supervisor, target_file, defects, toxiproxy=toxiproxy))

@@ -116,11 +116,12 @@ CONFIG = PlatformConfig(
     secret=DEMO_SECRET,
     token_s=TOKEN_S,
 )
+LLM_PROBED = "a probe that fails, and one that closes a breaker"
 PATIENCE: Mapping[str, float] = {
     "a device that does not read": STALL_S_MAX,
     "a dead connection to be noticed": PING_INTERVAL_S + PING_TIMEOUT_S,
     "a device to come to the gateway that is well": 2 * (3 * CONNECT_TIMEOUT_S + CLOSE_TIMEOUT_S + BACKOFF_MAX_S),
-    "a probe that fails, and one that closes a breaker": 2 * CONFIG.llm_timeout_s + CONFIG.breaker_reset_s,
+    LLM_PROBED: 2 * CONFIG.llm_timeout_s + CONFIG.breaker_reset_s,
     "work to be looked for": CONFIG.poll_s + CONFIG.retry_s,
     "all agents of all open messages": CONFIG.open_messages_max * NODES_MAX * CONFIG.clickhouse_timeout_s,
     "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,

@@ -3,9 +3,12 @@
 python tests/unified_test_runner.py --all                    simulated, all stages, a hundredth of their durations
 python tests/unified_test_runner.py --all --real-services    end to end, load and chaos on a staging of real services
 python tests/unified_test_runner.py --all --scale 1          the whole durations: hours
+
+With --real-llm the staging asks the language model at OPENAI_BASE_URL, with OPENAI_API_KEY.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,8 +23,8 @@ CHOSEN = Path(".wavetank") / "pipeline.yaml"
 REAL = ("e2e", "performance", "chaos")
 """Stages that can run on real services; the others search in simulation."""
 NO_LLM = (
-    "there is no LLM endpoint: a staging has a stand-in, and that is never taken silently for a real one. Describe a "
-    "deployment that asks a real LLM (wavetank target --help), and run wavetank e2e, load and chaos with --target."
+    "there is no LLM endpoint: a staging has a stand-in, and that is never taken silently for a real one. Set "
+    "OPENAI_BASE_URL to one (and OPENAI_API_KEY, if it wants a key), and say --real-services too."
 )
 
 
@@ -31,12 +34,14 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every stage")
     parser.add_argument("--stage", action="append", default=[], help="one of them")
     parser.add_argument("--real-services", action="store_true", help="on a staging, which is started and ended")
-    parser.add_argument("--real-llm", action="store_true", help="refused where there is none")
+    parser.add_argument("--real-llm", action="store_true", help="of that staging; refused where there is none")
+    parser.add_argument("--next-release", metavar="PYTHON", help="which that staging rolls out and back")
     parser.add_argument("--scale", default="0.01", help="of all durations (0.01)")
     parser.add_argument("--defect", action="append", default=[], help="a planted bug")
     parser.add_argument("--seed", help="repeat all that is drawn")
     asked = parser.parse_args()
-    if asked.real_llm:
+    llm = os.environ.get("OPENAI_BASE_URL", "") if asked.real_llm and asked.real_services else ""
+    if asked.real_llm and not llm:
         print(f"unified_test_runner: {NO_LLM}", file=sys.stderr)
         sys.exit(2)
     if not asked.all and not asked.stage:
@@ -52,7 +57,9 @@ def main() -> None:
     CHOSEN.write_text(yaml.safe_dump({"stages": chosen}, sort_keys=False), encoding="utf-8")
     planted = [word for name in asked.defect for word in ("--defect", name)]
     seed = ["--seed", asked.seed] if asked.seed else []
-    become("pipeline", "run", str(CHOSEN), "--scale", asked.scale, *planted, *seed)
+    staged = ["--next-release", asked.next_release] if asked.next_release else []
+    staged += ["--llm", llm] if llm else []
+    become("pipeline", "run", str(CHOSEN), "--scale", asked.scale, *planted, *seed, *staged)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ class Runner:
     "--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Of all durations."
 )
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat all that is drawn.")
+@click.option("--next-release", default="", metavar="PYTHON", help="For stagings: see wavetank staging up --help.")
+@click.option("--llm", default="", metavar="URL", help="For stagings: a real language model, with OPENAI_API_KEY.")
 @click.option("--keep-going", is_flag=True, help="Go on with the next stage when one has failed.")
 @defect_option
 @click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
@@ -168,6 +170,8 @@ def run(
     system_name: str,
     scale: float,
     seed: int | None,
+    next_release: str,
+    llm: str,
     keep_going: bool,
     defects: tuple[str, ...],
     json_file: Path | None,
@@ -178,13 +182,16 @@ def run(
     system = load_system(system_name).with_defects(defects)
     runner = Runner(system_name, system.components, scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
+    staged = [word for name in defects for word in ("--defect", name)]
+    staged += ["--next-release", next_release] if next_release else []
+    staged += ["--llm", llm] if llm else []
     if scale != 1:
         click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     ran: list[Ran] = []
     for name, stage in stages.items():
         ran.append(Ran(name))
-        with _environment(stage, defects) as target:
+        with _environment(stage, staged) as target:
             _run_stage(stage, planned[name], target, ran[-1])
         if ran[-1].code and not keep_going:
             break
@@ -209,16 +216,18 @@ def run(
 
 
 @contextmanager
-def _environment(stage: Stage, defects: Sequence[str]) -> Iterator[Path | None]:
-    """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it."""
+def _environment(stage: Stage, staged: Sequence[str]) -> Iterator[Path | None]:
+    """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it.
+
+    `staged` are options of `staging up`.
+    """
     if stage.environment == "simulation":
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
         directory = Path(name)
         try:
-            planted = [word for defect in defects for word in ("--defect", defect)]
-            up = _wavetank(("staging", "up", *planted), directory)
+            up = _wavetank(("staging", "up", *staged), directory)
             if up.returncode:
                 raise EnvironmentFailedError(f"the staging did not come up: {up.stderr.strip()}")
             yield directory / "target.toml"

@@ -1,5 +1,7 @@
 """`wavetank staging`: real stores, an LLM's stand-in and the served platform on loopback, ready for live replays."""
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -7,6 +9,7 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
@@ -14,7 +17,7 @@ from simulator.history import Value
 from simulator.live.means.staging import Control
 from simulator.live.target import ByStaging, Target, load_target
 from wavetank.arguments import defect_option
-from wavetank.supervisor import BY_TOXIPROXY
+from wavetank.staged import Staged
 
 __all__ = ["staging"]
 
@@ -28,6 +31,7 @@ EPILOG = """
 Examples:
   wavetank staging up                                    the platform as it should be
   wavetank staging up --defect cache-without-user        with a planted bug
+  wavetank staging up --next-release next/bin/python     for: wavetank chaos rollback --target ...
   wavetank replay isolation-3f9a2c01 --target target.toml
   wavetank staging down
 """
@@ -41,16 +45,30 @@ def staging() -> None:
 @staging.command()
 @defect_option
 @click.option("--toxiproxy", is_flag=True, help="Have target.toml strike links through the API of Toxiproxy.")
-def up(defects: tuple[str, ...], toxiproxy: bool) -> int:
+@click.option(
+    "--next-release",
+    default="",
+    metavar="PYTHON",
+    help="The interpreter of an environment with the platform's next release: it can be rolled out and back.",
+)
+@click.option("--llm", default="", metavar="URL", help="A real language model, with OPENAI_API_KEY; else a stand-in.")
+@click.option("--model", default="", help="Which of its models to ask for.")
+def up(defects: tuple[str, ...], toxiproxy: bool, next_release: str, llm: str, model: str) -> int:
     """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
-    if TARGET.exists() and _is_up(defects):
+    next_release = _checked_release(next_release) if next_release else ""
+    staged = Staged(tuple(sorted(set(defects))), toxiproxy, next_release, llm, model)
+    if TARGET.exists() and _is_up(staged):
         return 0
     _check_writable()
-    click.echo("starting Redis, PostgreSQL, ClickHouse, the LLM stand-in, two gateways and the agents ...", err=True)
+    what = f"asked at {llm}" if llm else "a stand-in"
+    click.echo(
+        f"starting Redis, PostgreSQL, ClickHouse, two gateways and the agents; the language model is {what} ...",
+        err=True,
+    )
     with LOG.open("wb") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "wavetank.supervisor", str(TARGET), *defects, *[BY_TOXIPROXY] * toxiproxy],
+            [sys.executable, "-m", "wavetank.supervisor", str(TARGET), msgspec.json.encode(staged).decode()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -100,6 +118,28 @@ def status() -> int:
     return 0
 
 
+def _checked_release(interpreter: str) -> str:
+    """Return the path of an interpreter that has a release of the platform. Raises InputError."""
+    path = shutil.which(interpreter)
+    if path is None:
+        raise InputError(f"--next-release {interpreter} is no program. Name the python of a virtual environment.")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    asked = subprocess.run(
+        [path, "-m", "wavetank", "--version"],
+        cwd=tempfile.gettempdir(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise InputError(f"--next-release {interpreter} runs no wavetank: {last}. Install the next release there.")
+    click.echo(f"next release: {asked.stdout.strip()}", err=True)
+    return str(Path(path).absolute())
+
+
 def _check_writable() -> None:
     """Find out before anything starts that neither its log nor target.toml could be written."""
     try:
@@ -127,7 +167,8 @@ def _forget(target: Target) -> None:
             each.key.file.unlink(missing_ok=True)
 
 
-def _print_status(target: Target) -> None:
+def _print_status(target: Target) -> Staged:
+    """Say what runs, and return what it is made of."""
     control = _control(target)
     answer = control.order("status")
     control.close()
@@ -138,24 +179,24 @@ def _print_status(target: Target) -> None:
         click.echo(f"{name:12} {address:22} {_word(is_up)}")
     planted = f" with {', '.join(target.defects)}" if target.defects else ""
     click.echo(f"staging is up{planted}; target.toml describes it")
+    return msgspec.convert(answer["staged"], Staged)
 
 
 def _word(is_up: Value) -> str:
     return "up" if is_up else "down"
 
 
-def _is_up(defects: tuple[str, ...]) -> bool:
+def _is_up(staged: Staged) -> bool:
     """Whether what is asked for is up already; refuse if something else is. What has ended is forgotten."""
     target = load_target(TARGET)
     try:
-        _print_status(target)
+        there = _print_status(target)
     except EnvironmentFailedError:
         _forget(target)
         return False
-    if sorted(target.defects) != sorted(defects):
+    if there != staged:
         raise InputError(
-            f"a staging is up with defects={list(target.defects)}, not {list(defects)}. "
-            "Run wavetank staging down first."
+            f"a staging is up that was asked for with other options: {there}. Run wavetank staging down first."
         )
     return True
 

@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import msgspec
 import psutil
 import trio
 
-from models.system import LLM_CHARACTERS_MAX, LLM_LATENCY_S, TOKEN_S
+from models.system import CONFIG, LLM_CHARACTERS_MAX, LLM_LATENCY_S, LLM_PROBED, NEXT_RELEASE, TOKEN_S
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, WavetankError
 from simulator.history import Value
@@ -35,19 +35,19 @@ from simulator.live.redis import RedisServer
 from simulator.live.target import AnyMeans, ByStaging, ByToxiproxy, HostTarget, Protocol, Target, described
 from simulator.live.toxiproxy_api import ToxiproxyAPI
 from wavetank.preloaded import Preloaded
-from wavetank.processes import LLMProcess, PlatformProcess
+from wavetank.processes import LLM_TIMEOUT_S, LLMProcess, PlatformProcess
+from wavetank.staged import Staged
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
 from wavetank.troubles import STAGED, ServiceTroubles
 from wavetank.ungrouped import ungrouped
 
-__all__ = ["BY_TOXIPROXY", "Supervisor", "supervise"]
+__all__ = ["Supervisor", "supervise"]
 
 LINE_BYTES_MAX = 65_536
 BUSY_S = 10.0  # how long a replay waits for what the last one did to be undone
 WATCH_EVERY_S = 0.5
 AT_REST_FOR_S = 0.1
 AT_REST_WITHIN_S = 2.0
-BY_TOXIPROXY = "--toxiproxy"
 PROTOCOLS: Mapping[str, Protocol] = {"redis": "resp", "postgres": "postgresql", "clickhouse": "http", "llm": "http"}
 """What is spoken to each host; to gateways it is WebSocket."""
 STORES = ("redis", "postgres", "clickhouse")
@@ -61,31 +61,35 @@ class Supervisor:
     simulated system has them.
     """
 
-    def __init__(self, target_file: Path, defects: Sequence[str], *, toxiproxy: bool = False) -> None:
+    def __init__(self, target_file: Path, staged: Staged) -> None:
         self.target_file = target_file
-        self.defects = tuple(defects)
+        self.staged = staged
         self.key = secrets.token_hex(16)
         self.key_file = target_file.resolve().parent / ".wavetank" / f"staging-{secrets.token_hex(4)}.key"
         self.redis, self.postgres, self.clickhouse = RedisServer(), PostgreSQLServer(), ClickHouseServer()
         self.preloaded = Preloaded()
-        self.llm = LLMProcess(self.preloaded, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX)
         self.servers: dict[str, ServerProcess] = {
             "redis": self.redis,
             "postgres": self.postgres,
             "clickhouse": self.clickhouse,
-            "llm": self.llm,
         }
+        if not staged.llm:
+            self.servers["llm"] = LLMProcess(
+                self.preloaded, latency_s=LLM_LATENCY_S, context_characters_max=LLM_CHARACTERS_MAX
+            )
         self.proxies = {
             (source, destination): Proxy(
                 ("127.0.0.1", self.servers[destination].port), framing=framing_of(PROTOCOLS[destination])
             )
             for source, destination in chat.topology().edges
-            if source != "user"
+            if source != "user" and destination in self.servers
         }
         self.toxiproxy = ToxiproxyAPI({proxy_name(*link): proxy for link, proxy in self.proxies.items()})
-        self.strikes_by_toxiproxy = toxiproxy
         self.platform: list[PlatformProcess] = []
-        self.troubles = ServiceTroubles(postgres_port=self.postgres.port, llm_port=self.llm.port)
+        llm = self.servers.get("llm")
+        self.troubles = ServiceTroubles(
+            postgres_port=self.postgres.port, llm_port=llm.port if llm is not None else None
+        )
         self._nursery: trio.Nursery
         self._stopping = trio.Event()
         self._starting: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
@@ -117,7 +121,7 @@ class Supervisor:
             await self._nursery.start(proxy.run)
         await self._nursery.start(self.toxiproxy.run)
         for name in chat.topology().nodes:
-            if name != "user" and name not in self.servers:
+            if name not in ("user", "llm", *self.servers):
                 self.platform.append(self._platform_process(name))
         self.servers.update({each.name: each for each in self.platform})
         await self._all_up(STORES)
@@ -127,10 +131,10 @@ class Supervisor:
     def _platform_process(self, name: str) -> PlatformProcess:
         ports = {store: proxy.port for (source, store), proxy in self.proxies.items() if source == name}
         role = "gateway" if chat.topology().has_edge("user", name) else "agents"
-        return PlatformProcess(self.preloaded, name, role, ports, token_s=TOKEN_S, defects=self.defects)
+        return PlatformProcess(self.preloaded, name, role, ports, token_s=TOKEN_S, staged=self.staged)
 
     def _target(self, port: int) -> Target:
-        logs = {each.name: each.log for each in (self.llm, *self.platform)}
+        logs = {each.name: each.log for each in self.servers.values() if each.name not in STORES}
         silent = [each.name for each in self.platform if not each.listens]
         return Target(
             hosts={
@@ -142,13 +146,14 @@ class Supervisor:
                 for name, each in self.servers.items()
             },
             means=tuple(self._means(port)),
-            defects=self.defects,
+            constants={LLM_PROBED: 2 * LLM_TIMEOUT_S + CONFIG.breaker_reset_s} if self.staged.llm else {},
+            defects=self.staged.defects,
         )
 
     def _means(self, port: int) -> Iterator[AnyMeans]:
         """Yield what may be done to the staging and how: to links by its own orders, or by Toxiproxy's."""
         links = {"->".join(link): proxy_name(*link) for link in self.proxies}
-        if self.strikes_by_toxiproxy:
+        if self.staged.toxiproxy:
             yield ByToxiproxy(f"http://127.0.0.1:{self.toxiproxy.port}", links)
             links = {}
         yield ByStaging(
@@ -156,7 +161,10 @@ class Supervisor:
             key=Credential(file=self.key_file),
             hosts=tuple(self.servers),
             links=tuple(links),
-            troubles=STAGED,
+            troubles={
+                **{host: names for host, names in STAGED.items() if host in self.servers},
+                **{each.name: (NEXT_RELEASE,) for each in self.platform if self.staged.next_release},
+            },
         )
 
     async def _stop_on_signal(self, signals: AsyncIterator[int]) -> None:
@@ -219,6 +227,8 @@ class Supervisor:
         elif do == "awaited":
             proxy, direction = self._proxy_of(order)
             return {"awaited": proxy.messages_awaited(direction)}
+        elif do == "trouble" and order["name"] == NEXT_RELEASE:
+            self._install(str(order["host"]), self.staged.next_release if order["on"] is True else "")
         elif do == "trouble":
             await self.troubles.switch(str(order["host"]), str(order["name"]), on=order["on"] is True)
         elif do == "revive":
@@ -234,7 +244,7 @@ class Supervisor:
             return {"error": f"no order {do!r}"}
         return {
             "pid": os.getpid(),
-            "defects": list(self.defects),
+            "staged": msgspec.to_builtins(self.staged),
             "up": {name: server.pid is not None for name, server in self.servers.items()},
             "pids": {name: server.pid for name, server in self.servers.items() if server.pid is not None},
         }
@@ -286,6 +296,10 @@ class Supervisor:
             if name in failures:
                 raise failures[name]
 
+    def _install(self, name: str, interpreter: str) -> None:
+        """Let a process of the platform run another release from its next start on, or ours again."""
+        next(each for each in self.platform if each.name == name).interpreter = interpreter
+
     def _strike_link(self, order: Mapping[str, Value]) -> None:
         seconds, nth = (msgspec.convert(order.get(key, 0), float) for key in ("seconds", "nth"))
         proxy, direction = self._proxy_of(order)
@@ -305,6 +319,8 @@ class Supervisor:
             proxy.heal()
         for name in list(self._told_to_end):
             await self._strike_host("crash", name)
+        for each in self.platform:
+            each.interpreter = ""
         await self._all_up(self.servers)
         await self.troubles.end_all()
 
@@ -376,12 +392,12 @@ def write_target(path: Path, target: Target) -> None:
         part.unlink(missing_ok=True)
 
 
-def supervise(target_file: Path, defects: Sequence[str], *, toxiproxy: bool) -> int:
+def supervise(target_file: Path, staged: Staged) -> int:
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
     gc.freeze()  # proxies wait for whatever looks at all that is loaded
     try:
         with ungrouped():
-            trio.run(_supervise, partial(Supervisor, target_file, defects, toxiproxy=toxiproxy))
+            trio.run(_supervise, partial(Supervisor, target_file, staged))
     except (WavetankError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -395,5 +411,4 @@ async def _supervise(make: Callable[[], Supervisor]) -> None:
 
 
 if __name__ == "__main__":
-    defects = [word for word in sys.argv[2:] if word != BY_TOXIPROXY]
-    sys.exit(supervise(Path(sys.argv[1]), defects, toxiproxy=BY_TOXIPROXY in sys.argv))
+    sys.exit(supervise(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Staged)))

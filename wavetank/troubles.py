@@ -24,7 +24,7 @@ class ServiceTroubles:
     The other troubles of the simulated services are none that a real one can be brought into.
     """
 
-    def __init__(self, *, postgres_port: int, llm_port: int) -> None:
+    def __init__(self, *, postgres_port: int, llm_port: int | None) -> None:
         self._postgres_port = postgres_port
         self._llm_port = llm_port
         self._wanted: dict[tuple[str, str], bool] = {}  # of every trouble that was ever asked for

@@ -65,7 +65,6 @@ def _hosts_of(means: object) -> Iterator[str]:
 
 
 def _troubles_of(means: object) -> Iterator[tuple[str, str]]:
-    if isinstance(means, ByStaging):
-        yield from ((host, name) for host, names in means.troubles.items() for name in names)
-    elif isinstance(means, ByCommand) and means.action not in (*UNDONE_BY, "reset"):
+    # What a staging can do is written by itself, also for variants of the system that can get into more.
+    if isinstance(means, ByCommand) and means.action not in (*UNDONE_BY, "reset"):
         yield means.at, means.action

@@ -149,7 +149,8 @@ SCRIPTS = [
 
 def ran(directory: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
     variables = environment()
-    variables.pop("PYTHONPATH")
+    for name in ("PYTHONPATH", "OPENAI_BASE_URL"):
+        variables.pop(name, None)
     return subprocess.run(
         [sys.executable, str(ROOT / script), *words],
         cwd=directory,
@@ -172,6 +173,8 @@ def test_each_script_of_the_platform_ends_well_and_fails_with_a_defect(
 
 
 def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
-    refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
+    refusal = ran(
+        tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm", OPENAI_BASE_URL=""
+    )
     assert refusal.returncode == 2
     assert "never taken silently for a real one" in refusal.stderr

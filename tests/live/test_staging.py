@@ -1,5 +1,6 @@
 """The staging and replays on it: verdicts, interrupts, and what the command says when it cannot."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,12 +21,14 @@ from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
 from simulator.live.target import ByToxiproxy, Target
-from simulator.plan import Plan, Step
+from simulator.plan import Do, Plan, Step
 from simulator.trace import Trace, save_trace
 from tests.command.stage import refused
+from tests.command.test_serve_llm import KEY, serving
 from tests.live.stage import (
     CACHE,
     PATIENCE_S,
+    QUESTION,
     control_of,
     environment,
     hosts_up,
@@ -306,6 +309,60 @@ def test_a_staging_ends_whole_however_it_ends(tmp_path: Path) -> None:
     assert "Start it with wavetank staging up" in status.stderr
     down = wavetank("staging", "down", cwd=tmp_path)
     assert (down.returncode, down.stdout) == (0, "the staging had ended already; removed its target.toml\n")
+
+
+RELEASE = """#!/bin/sh
+echo "$@" >> {log}
+exec {python} "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def renewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, "subprocess.Popen[str]"]]:
+    """A staging with a next release, our own by an interpreter that logs, and an LLM that wants a key; that, too."""
+    directory = tmp_path_factory.mktemp("renewed")
+    interpreter = directory / "python"
+    interpreter.write_text(RELEASE.format(log=directory / "next.log", python=sys.executable))
+    interpreter.chmod(0o755)
+    with serving(directory, "--api-key-env", "LLM_KEY") as (llm, port), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        words = ("--next-release", str(interpreter), "--llm", f"http://127.0.0.1:{port}/v1")
+        yield from ((each, llm) for each in staged(directory, *words))
+
+
+def test_another_release_runs_from_the_next_start_on_until_it_is_taken_back(
+    renewed: tuple[Path, "subprocess.Popen[str]"],
+) -> None:
+    directory, _ = renewed
+    target, log = target_in(directory), directory / "next.log"
+    control = control_of(target)
+    for is_on in (True, False):
+        before = log.read_text()
+        control.order("trouble", host="gateway-b", name="next-release", on=is_on)
+        control.order("terminate", host="gateway-b")
+        control.order("restart", host="gateway-b")
+        wait_until(lambda: hosts_up(target)["gateway-b"] is True)
+        assert ("serve --role gateway" in log.read_text().removeprefix(before)) is is_on
+    control.close()
+
+
+def test_a_real_language_model_is_asked_with_its_key(renewed: tuple[Path, "subprocess.Popen[str]"]) -> None:
+    """And nothing stands in for it."""
+    directory, llm = renewed
+    assert "llm" not in target_in(directory).hosts
+    played(directory, plan(Step(Do("ask", 0, QUESTION), 1.0)))
+    assert llm.stdout is not None
+    assert json.loads(llm.stdout.readline())["question"] == f"{QUESTION['question']}"
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "said"), [("no-such-python", "is no program."), ("/bin/false", "runs no wavetank: it says nothing")]
+)
+def test_what_has_no_next_release_is_refused_before_anything_starts(
+    tmp_path: Path, interpreter: str, said: str
+) -> None:
+    assert said in refused(tmp_path, "staging", "up", "--next-release", interpreter)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_runs_is_said_host_by_host(healthy: Path) -> None:

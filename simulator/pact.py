@@ -9,6 +9,7 @@ from simulator.conformity import Conformity
 __all__ = ["pact_of", "pacts_of"]
 
 JSON = "application/json"
+ANYTHING = r"[\s\S]*"
 
 
 def pacts_of(conformities: Iterable[Conformity]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -68,13 +69,19 @@ def _matcher(schema: Mapping[str, Any], example: Any) -> dict[str, Any] | None:
         case float():
             return {"match": "number"}
         case str():
-            return {"match": "regex", "regex": schema["pattern"]} if "pattern" in schema else {"match": "type"}
+            return {"match": "regex", "regex": _whole(schema["pattern"])} if "pattern" in schema else {"match": "type"}
         case list():
             return {"match": "type", "min": schema.get("minItems", 0)}
         case None:
             return {"match": "null"}
         case _:
             return None
+
+
+def _whole(pattern: str) -> str:
+    """Return a pattern as Pact takes it: of the whole of a text, where JSON Schema looks for it anywhere."""
+    before, after = ("" if pattern.startswith("^") else ANYTHING), ("" if pattern.endswith("$") else ANYTHING)
+    return f"{before}(?:{pattern}){after}" if before or after else pattern
 
 
 def _key(name: str) -> str:

@@ -38,17 +38,22 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "load": ("--profile", "peak", "--users", "6", "--duration", "30s"),
         "matrix": ("--component", "LLM", "--kind", "unit", "--kind", "end-to-end", "--runs", "5"),
         "chaos": ("llm-crashes", "commits-lost", "--defect", "ack-before-store"),
+        "e2e": ("first-chat", "--duration", "10s", "--users", "1"),
+        "contract": ("--defect", "ack-with-more-fields"),
+        "coverage": ("--critical-only", "--runs", "1", "--fail-under", "0"),
     }
     for command, words in commands.items():
         code, out, _ = called(directory, command, *words, *SEED, "--json", f"{command}.json")
         assert code in (0, 1), out
+    (directory / "pipeline.yaml").write_text("stages: [{e2e: {duration: 5s}}]")
+    called(directory, "pipeline", "run", "--json", "pipeline.json")
     called(directory, "gate", "pre", "--json", "gate.json")
-    for name in ("trace", *commands, "gate"):
+    for name in NAMES:
         assert called(directory, "report", f"{name}.json", "-o", f"{name}.html")[0] == 0
     return directory
 
 
-NAMES = ("trace", "load", "matrix", "chaos", "gate")
+NAMES = ("trace", "load", "matrix", "chaos", "e2e", "contract", "coverage", "pipeline", "gate")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,6 +102,18 @@ def test_a_matrix_and_a_gate_show_every_item(results: Path) -> None:
     assert "The LLM is down" in chaos
 
 
+def test_other_results_show_what_was_wrong_and_what_is_missing(results: Path) -> None:
+    """Each of a run in which something is."""
+    assert "first-chat" in (results / "e2e.html").read_text()
+    contract = (results / "contract.html").read_text()
+    assert "agents" in contract
+    assert "broken: contract" in contract
+    coverage = (results / "coverage.html").read_text()
+    goals = json.loads((results / "coverage.json").read_bytes())["goals"]
+    assert coverage.count("<br>") == sum(not each["reached"] for each in goals) > 0
+    assert "Pipeline pipeline.yaml: passed" in (results / "pipeline.html").read_text()
+
+
 def test_what_was_said_by_a_system_is_no_markup(tmp_path: Path, results: Path) -> None:
     body = json.loads((results / "matrix.json").read_bytes())
     body["cells"][0]["why"] = "<script>alert(1)</script>"
@@ -108,8 +125,8 @@ def test_what_was_said_by_a_system_is_no_markup(tmp_path: Path, results: Path) -
 
 
 def test_what_has_no_page_is_refused(tmp_path: Path, results: Path) -> None:
-    (tmp_path / "other.json").write_text('{"command": "e2e", "commit": null}')
-    assert "there is no page for results of 'e2e'" in refused(tmp_path, "report", "other.json")
+    (tmp_path / "other.json").write_text('{"command": "calibrate", "commit": null}')
+    assert "there is no page for results of 'calibrate'" in refused(tmp_path, "report", "other.json")
     (tmp_path / "other.json").write_text('{"command": "load", "commit": null}')
     assert "the result of load is damaged" in refused(tmp_path, "report", "other.json")
     assert "wavetank trace" in refused(results, "report", "trace.html")

@@ -72,10 +72,33 @@ def _chaos(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
     return f"Experiments on {result['system']}", {}
 
 
+def _e2e(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    return f"Journeys on {result['system']}", {}
+
+
+def _contract(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    return f"Contract of {result['system']}", {}
+
+
+def _coverage(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    kinds: dict[str, list[Any]] = {}
+    for goal in result["goals"]:
+        kinds.setdefault(goal["kind"], []).append(goal)
+    return f"What was reached of {result['system']}: {result['percent']:.1f} %", {"kinds": kinds}
+
+
+def _pipeline(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+    return f"Pipeline {result['file']}: {'FAILED' if result['exit_code'] else 'passed'}", {}
+
+
 COMMANDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, dict[str, object]]]] = {
     "load": _load,
     "matrix": _matrix,
     "chaos": _chaos,
+    "e2e": _e2e,
+    "contract": _contract,
+    "coverage": _coverage,
+    "pipeline": _pipeline,
     "gate": _gate,
 }
 

@@ -97,6 +97,7 @@ def contract(
                 "name": each.name,
                 "samples": each.samples,
                 "complaint": each.complaint or None,
+                "seldom": each.seldom or None,
                 "shown": each.is_shown,
             }
             for each in found

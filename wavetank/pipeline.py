@@ -1,5 +1,6 @@
 """`wavetank pipeline`: the stages from unit to chaos, one after another, as a file describes them."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
+from types import FrameType
+from typing import Self
 
 import attrs
 import click
@@ -29,6 +32,7 @@ EVIDENCE = Path(".wavetank") / "evidence"
 SECONDS_MIN = 5.0
 """However small the scale: in less nothing could be measured."""
 TOLD_LINES_MAX = 6
+INTERRUPTED = 130
 
 EPILOG = """
 \b
@@ -66,6 +70,15 @@ class Job:
 
 
 @attrs.frozen
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@attrs.frozen
 class Done:
     """What became of a job: its exit code, what it said last, how often it was tried, and how long that took."""
 
@@ -87,7 +100,7 @@ class Ran:
     def code(self) -> int:
         """0, or the gravest of what its jobs ended with: interrupted, failed, could not run."""
         codes = {each.code for each in self.done}
-        return next((code for code in (130, 1, 3, 4, 2) if code in codes), 0)
+        return next((code for code in (INTERRUPTED, 1, 3, 4, 2) if code in codes), 0)
 
 
 @attrs.frozen
@@ -189,16 +202,18 @@ def run(
         click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     ran: list[Ran] = []
-    for name, stage in stages.items():
-        ran.append(Ran(name))
-        with _environment(stage, staged) as target:
-            _run_stage(stage, planned[name], target, ran[-1])
-        if ran[-1].code and not keep_going:
-            break
+    with Commands() as commands:
+        for name, stage in stages.items():
+            ran.append(Ran(name))
+            with _environment(stage, staged, commands) as target:
+                _run_stage(stage, planned[name], target, ran[-1], commands)
+            if commands.are_told_to_end or (ran[-1].code and not keep_going):
+                break
     left = [name for name in stages if name not in {each.name for each in ran}]
-    code = next((each.code for each in ran if each.code), 0)
+    code = INTERRUPTED if commands.are_told_to_end else next((each.code for each in ran if each.code), 0)
     for name in left:
-        click.echo(f"- {name}: not run, since a stage before it failed")
+        why = "interrupted" if commands.are_told_to_end else "a stage before it failed"
+        click.echo(f"- {name}: not run: {why}")
     scaled = f", SCALED by {scale:g}" if scale != 1 else ""
     click.echo(f"\n{'passed' if not code else 'FAILED'}{scaled}")
     body = {
@@ -216,7 +231,7 @@ def run(
 
 
 @contextmanager
-def _environment(stage: Stage, staged: Sequence[str]) -> Iterator[Path | None]:
+def _environment(stage: Stage, staged: Sequence[str], commands: "Commands") -> Iterator[Path | None]:
     """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it.
 
     `staged` are options of `staging up`.
@@ -227,15 +242,17 @@ def _environment(stage: Stage, staged: Sequence[str]) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
         directory = Path(name)
         try:
-            up = _wavetank(("staging", "up", *staged), directory)
-            if up.returncode:
-                raise EnvironmentFailedError(f"the staging did not come up: {up.stderr.strip()}")
+            up = commands.run(("staging", "up", *staged), directory)
+            if commands.are_told_to_end:
+                raise KeyboardInterrupt
+            if up.code:
+                raise EnvironmentFailedError(f"the staging did not come up: {up.err.strip()}")
             yield directory / "target.toml"
         finally:
-            _wavetank(("staging", "down"), directory)
+            commands.run(("staging", "down"), directory, is_last=True)
 
 
-def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran) -> None:
+def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran, commands: "Commands") -> None:
     """Run the jobs of a stage, as many at once as it allows, until one fails if it is to fail fast."""
     at_once = (cpu_count() or 1) if getattr(stage, "parallel", False) else 1
     fail_fast = getattr(stage, "fail_fast", False)
@@ -243,7 +260,7 @@ def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran)
     def attempt(job: Job) -> Done | None:
         if fail_fast and ran.code:
             return None
-        done = _tried(job, target, stage.retries)
+        done = _tried(job, target, stage.retries, commands)
         ran.done.append(done)
         return done
 
@@ -253,7 +270,7 @@ def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran)
                 click.echo("\n".join(_told(ran.name, done)))
 
 
-def _tried(job: Job, target: Path | None, retries: int) -> Done:
+def _tried(job: Job, target: Path | None, retries: int, commands: "Commands") -> Done:
     """Run a job until it succeeds or its retries are used up."""
     begun_s = time.perf_counter()
     words = [*job.words, "--json", str((EVIDENCE / f"{job.name}.json").resolve())]
@@ -263,10 +280,10 @@ def _tried(job: Job, target: Path | None, retries: int) -> Done:
     tries = 0
     while True:
         tries += 1
-        ended = _wavetank(words, Path.cwd())
-        if ended.returncode in (0, 130) or tries > retries:
-            said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
-            return Done(job, ended.returncode, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
+        ended = commands.run(words, Path.cwd())
+        if ended.code in (0, INTERRUPTED) or tries > retries:
+            said = (ended.out.strip() or ended.err.strip()).splitlines()
+            return Done(job, ended.code, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
 
 
 def _without(words: Sequence[str], option: str) -> Iterator[str]:
@@ -281,9 +298,48 @@ def _without(words: Sequence[str], option: str) -> Iterator[str]:
             yield word
 
 
-def _wavetank(words: Sequence[str], directory: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "wavetank", *words]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+class Commands:
+    """Commands of wavetank as processes of their own sessions: what ends them in order is ours to pass on, once.
+
+    Use as a context manager, which takes Ctrl-C and SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self.are_told_to_end = False
+        self._running: dict[subprocess.Popen[str], None] = {}
+
+    def run(self, words: Sequence[str], directory: Path, *, is_last: bool = False) -> Ended:
+        """Run one to its end. Once they are told to end, only what is the last of all is begun."""
+        if self.are_told_to_end and not is_last:
+            return Ended(INTERRUPTED, "", "")
+        with subprocess.Popen(
+            [sys.executable, "-m", "wavetank", *words],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            self._running[process] = None
+            out, err = process.communicate()
+            del self._running[process]
+        return Ended(process.returncode, out, err)
+
+    def end(self, _number: int, _frame: FrameType | None) -> None:
+        """Let all that run undo what they have done, and end."""
+        if not self.are_told_to_end:
+            self.are_told_to_end = True
+            for process in list(self._running):
+                process.send_signal(signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        self._before = [(number, signal.signal(number, self.end)) for number in (signal.SIGINT, signal.SIGTERM)]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
 
 
 def _told(stage: str, done: Done) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """`wavetank pipeline`: stages as a file describes them, each key honoured or refused by name."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from models.system import deployed
 from tests.command.stage import called, environment, refused
+from tests.live.stage import wait_until
 from wavetank.pipeline import Runner
 from wavetank.stages import read_pipeline
 
@@ -110,8 +113,30 @@ def test_a_stage_that_fails_stops_those_after_it(tmp_path: Path) -> None:
     code, out, _ = called(tmp_path, *words, "--json", "out.json")
     assert code == 1
     assert "VIOLATED" in out or "resources" in out
-    assert "- performance: not run, since a stage before it failed" in out
+    assert "- performance: not run: a stage before it failed" in out
     assert json.loads((tmp_path / "out.json").read_bytes())["not_run"] == ["performance"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_told_to_end_ends_what_runs_and_tells_what_there_is(tmp_path: Path, number: int) -> None:
+    """A cancelled job of a CI is; what runs then has done things to a deployment that it must undo."""
+    (tmp_path / "pipeline.yaml").write_text("stages: [{e2e: {duration: 1h}}, {chaos: {duration: 1h}}]")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wavetank", "pipeline", "run", "--seed", "1", "--keep-going"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    evidence = tmp_path / ".wavetank" / "evidence"
+    wait_until(evidence.exists)
+    time.sleep(2.0)  # by then it drives users
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "✗ e2e: e2e in" in out
+    assert "- chaos: not run: interrupted" in out
 
 
 def test_the_exported_workflow_is_one_that_github_reads(tmp_path: Path) -> None:
@@ -173,8 +198,6 @@ def test_each_script_of_the_platform_ends_well_and_fails_with_a_defect(
 
 
 def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
-    refusal = ran(
-        tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm", OPENAI_BASE_URL=""
-    )
+    refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
     assert refusal.returncode == 2
     assert "never taken silently for a real one" in refusal.stderr

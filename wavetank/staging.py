@@ -120,9 +120,10 @@ def status() -> int:
 
 def _checked_release(interpreter: str) -> str:
     """Return the path of an interpreter that has a release of the platform. Raises InputError."""
-    path = shutil.which(interpreter)
-    if path is None:
+    found = shutil.which(interpreter)
+    if found is None:
         raise InputError(f"--next-release {interpreter} is no program. Name the python of a virtual environment.")
+    path = str(Path(found).absolute())  # not resolved: the link is what makes it that of a virtual environment
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     asked = subprocess.run(
         [path, "-m", "wavetank", "--version"],
@@ -137,7 +138,7 @@ def _checked_release(interpreter: str) -> str:
         last = (asked.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise InputError(f"--next-release {interpreter} runs no wavetank: {last}. Install the next release there.")
     click.echo(f"next release: {asked.stdout.strip()}", err=True)
-    return str(Path(path).absolute())
+    return path
 
 
 def _check_writable() -> None:

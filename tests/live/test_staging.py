@@ -326,7 +326,7 @@ def renewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, "s
     interpreter.chmod(0o755)
     with serving(directory, "--api-key-env", "LLM_KEY") as (llm, port), pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        words = ("--next-release", str(interpreter), "--llm", f"http://127.0.0.1:{port}/v1")
+        words = ("--next-release", "./python", "--llm", f"http://127.0.0.1:{port}/v1")
         yield from ((each, llm) for each in staged(directory, *words))
 
 
@@ -356,7 +356,8 @@ def test_a_real_language_model_is_asked_with_its_key(renewed: tuple[Path, "subpr
 
 
 @pytest.mark.parametrize(
-    ("interpreter", "said"), [("no-such-python", "is no program."), ("/bin/false", "runs no wavetank: it says nothing")]
+    ("interpreter", "said"),
+    [("no-such-python", "is no program."), ("/bin/false", "runs no wavetank: it says nothing")],
 )
 def test_what_has_no_next_release_is_refused_before_anything_starts(
     tmp_path: Path, interpreter: str, said: str

@@ -55,7 +55,8 @@ class Cell:
 class Workbench:
     """Runs the tests of cells: what several of them need is run once."""
 
-    def __init__(self, simulated: System, driving: Driven, seed: int, runs: int) -> None:
+    def __init__(self, simulated: System, driving: Driven, seed: int, runs: int, struck: Sequence[str] = ()) -> None:
+        self._struck = struck
         self._simulated = simulated
         self._driving = driving
         self._seed = seed
@@ -75,10 +76,11 @@ class Workbench:
         return self._searched(alone, component.promises, "calm simulated runs")
 
     def integration(self, component: Component) -> tuple[State, str, str]:
-        """Judge its promises in runs in which its hosts, and links of theirs, are struck."""
-        struck = self._simulated.with_faults_at(component.hosts)
+        """Judge its promises in runs in which its hosts, or others that were asked for, and their links are struck."""
+        hosts = self._struck or component.hosts
         promises = (*component.promises, *component.under_faults)
-        return self._searched(struck, promises, f"simulated runs with faults at {', '.join(component.hosts)}")
+        struck = self._simulated.with_faults_at(hosts)
+        return self._searched(struck, promises, f"simulated runs with faults at {', '.join(hosts)}")
 
     def end_to_end(self, component: Component) -> tuple[State, str, str]:
         """Let users walk its journeys."""

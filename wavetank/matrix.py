@@ -42,6 +42,7 @@ codes: 1 a cell fails or is empty, 2 one is unknown.
 @click.argument("system_name", default=DEPLOYED_SYSTEM, metavar="[SYSTEM]")
 @click.option("--component", "components", multiple=True, metavar="NAME", help="Only this row.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS]), help="Only this column.")
+@click.option("--struck", multiple=True, metavar="HOST", help="Integration: with faults here, not at its own hosts.")
 @click.option(
     "--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Of each unit and integration cell."
 )
@@ -53,6 +54,7 @@ def matrix(
     system_name: str,
     components: tuple[str, ...],
     kinds: tuple[str, ...],
+    struck: tuple[str, ...],
     runs: int,
     seed: int | None,
     defects: tuple[str, ...],
@@ -65,11 +67,14 @@ def matrix(
     check_writable(json_file, junit_file)
     system = load_system(system_name).with_defects(defects)
     rows = _rows(system_name, system, components)
+    for host in struck:
+        if host not in system.host_names():
+            raise InputError(f"the system has no host={host!r} to strike. {known_names(system.host_names(), '')}")
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
     driving = Driven.of(system_name, system, target_file, confirmed=yes_really)
     click.echo(driving.headed(seed))
     begun_s = time.perf_counter()
-    bench = Workbench(system, driving, seed, runs)
+    bench = Workbench(system, driving, seed, runs, struck)
     cells = [bench.cell(name, kind) for name in rows for kind in kinds or KINDS]
     click.echo("\n".join(_lines(cells)))
     code = _exit_code(cells)

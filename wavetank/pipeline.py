@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from os import cpu_count
@@ -16,8 +16,7 @@ from typing import Self
 import attrs
 import click
 
-from simulator.component import Component
-from simulator.errors import EnvironmentFailedError, InputError
+from simulator.errors import EnvironmentFailedError, InputError, known_names
 from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
@@ -108,7 +107,8 @@ class Runner:
     """Runs the jobs of stages: on which system, how much shorter, with which seed."""
 
     system: str
-    components: Mapping[str, Component]
+    components: Sequence[str]
+    hosts: Sequence[str]
     scale: float
     seed: int | None
     defects: tuple[str, ...]
@@ -125,15 +125,11 @@ class Runner:
                     )
                 return made
             case Integration():
-                hosts = set(stage.services)
-                known = {host for each in self.components.values() for host in each.hosts}
-                if not hosts <= known:
-                    missing = ", ".join(sorted(hosts - known))
-                    raise InputError(
-                        f"integration: no component runs on services={missing}. Known: {', '.join(sorted(known))}."
-                    )
-                chosen = [name for name, each in self.components.items() if not hosts or hosts & set(each.hosts)]
-                return [self._matrix(name, "integration") for name in chosen]
+                for service in stage.services:
+                    if service not in self.hosts:
+                        raise InputError(f"integration: no services={service!r}. {known_names(self.hosts, '')}")
+                struck = tuple(word for service in stage.services for word in ("--struck", service))
+                return [self._matrix(name, "integration", *struck) for name in self.components]
             case EndToEnd():
                 users = () if stage.users == "synthetic" else ("--users", str(stage.users))
                 return [self._job("e2e", "--system", self.system, *users, "--duration", self._lasting(stage.duration))]
@@ -153,8 +149,8 @@ class Runner:
         words += [] if stage.success_rate is None else ["--objective", f"success_rate > {stage.success_rate}"]
         return self._job("load", self.system, *words)
 
-    def _matrix(self, component: str, kind: str) -> Job:
-        job = self._job("matrix", self.system, "--component", component, "--kind", kind)
+    def _matrix(self, component: str, kind: str, *words: str) -> Job:
+        job = self._job("matrix", self.system, "--component", component, "--kind", kind, *words)
         return attrs.evolve(job, name=f"matrix-{kind}-{component}")
 
     def _job(self, command: str, *words: str) -> Job:
@@ -193,7 +189,7 @@ def run(
     check_writable(json_file)
     stages = read_pipeline(file)
     system = load_system(system_name).with_defects(defects)
-    runner = Runner(system_name, system.components, scale, seed, defects)
+    runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
     staged = [word for name in defects for word in ("--defect", name)]
     staged += ["--next-release", next_release] if next_release else []

@@ -37,7 +37,7 @@ class Unit(Stage, frozen=True, kw_only=True):
 
 
 class Integration(Stage, frozen=True, kw_only=True):
-    """The same with these services struck, or with everything."""
+    """Promises of each component in runs with faults: at these services, or else at its own hosts."""
 
     services: tuple[str, ...] = ()
     parallel: bool = False

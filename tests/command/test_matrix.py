@@ -79,6 +79,13 @@ def test_a_cell_that_searches_fails_by_a_defect(tmp_path: Path, component: str, 
     assert states(tmp_path / "out.json") == {(component, kind): "fails"}
 
 
+@pytest.mark.parametrize(("struck", "runs", "code"), [("redis", "10", 1), ("clickhouse", "4", 0)])
+def test_other_services_may_be_struck_than_a_components_own(tmp_path: Path, struck: str, runs: str, code: int) -> None:
+    """As a pipeline says it: the LLM's promises, while another service is away without which nothing must go wrong."""
+    words = ("--component", "LLM", "--kind", "integration", "--struck", struck, "--defect", "cache-is-mandatory")
+    assert called(tmp_path, "matrix", *SEED, *words, "--runs", runs)[0] == code
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients that connect when all ends
 @pytest.mark.parametrize(("component", "gone"), GONE.items())
 @pytest.mark.usefixtures("few_experiments")
@@ -93,6 +100,7 @@ def test_other_cells_fail_when_their_component_is_not_there(tmp_path: Path, comp
 
 def test_what_cannot_be_run_is_told_at_once(tmp_path: Path) -> None:
     assert "no component named 'Clickhouse'" in refused(tmp_path, "matrix", "--component", "Clickhouse")
+    assert "the system has no host='mysql' to strike. Known: " in refused(tmp_path, "matrix", "--struck", "mysql")
     assert "names no components" in refused(tmp_path, "matrix", BANK)
     assert "'weather' is not one of" in refused(tmp_path, "matrix", "--kind", "weather")
 

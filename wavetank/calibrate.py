@@ -6,12 +6,14 @@ import click
 import msgspec
 import tomli_w
 
-from simulator.errors import InputError, known_names
+from simulator.errors import EnvironmentFailedError, InputError, known_names
 from simulator.live.target import Target, load_target
 from simulator.live.validation import check_target
 from simulator.load.calibration import AT_ONCE_MAX, Calibrated, Enough, calibrate
 from simulator.load.profile import Load, profile_named
 from simulator.load.quantity import Quantity
+from simulator.redaction import redacted
+from simulator.services.capacity import ServiceModel
 from simulator.system import System, load_system
 from simulator.whole_file import write_whole
 from wavetank.arguments import DEPLOYED_SYSTEM
@@ -21,13 +23,13 @@ from wavetank.results import FILE, as_json, check_writable, write_results
 
 __all__ = ["calibrate_target"]
 
-REQUESTS = 200
+REQUESTS = 500
 
 EPILOG = f"""
 \b
 Of each service: how long it takes for a request when nobody else asks, less the way there, and on
 how many requests it works at once: connections are doubled until they get no more answers, up to
-{AT_ONCE_MAX}. Requests change nothing, but are real: an LLM may cost money.
+{AT_ONCE_MAX}. Requests change nothing, but are real. Services are asked without TLS and passwords.
 
 \b
 Examples:
@@ -67,27 +69,39 @@ def calibrate_target(
     check_target(target, system, confirmed=yes_really)
     click.echo(f"system  {system_name}\ntarget  {target_file}\n")
     found: dict[str, Calibrated] = {}
+    failed: dict[str, str] = {}
     for host in _asked(system, target, hosts):
         with Line() as line:
             line.show(f"asking {host}")
-            found[host] = calibrate(host, target.address(host), system.service_requests[host], requests)
-        click.echo(_told(host, found[host]))
-    if output is not None:
-        write_whole(output, _profile(load, found), "the load profile")
+            try:
+                found[host] = calibrate(host, target.address(host), system.service_requests[host], requests)
+            except EnvironmentFailedError as error:
+                failed[host] = redacted(str(error))
+        click.echo(f"{host:12}{failed[host]}" if host in failed else _told(host, found[host]))
+    models = {host: each.model for host, each in found.items() if not each.is_too_fast}
+    code = 2 if failed else 0
+    if output is not None and models:
+        write_whole(output, _profile(load, models), "the load profile")
         click.echo(f"\nwrote {output}: wavetank load --profile {output}")
     body = {
         **provenance("calibrate"),
         "system": system_name,
         "target": str(target_file),
-        "exit_code": 0,
-        "services": {host: {**msgspec.to_builtins(each.model), "why": each.why} for host, each in found.items()},
+        "exit_code": code,
+        "services": {
+            host: {**msgspec.to_builtins(each.model), "is_too_fast": each.is_too_fast, "why": each.why}
+            for host, each in found.items()
+        },
+        "failed": failed,
     }
-    return 0 if write_results(json_file, as_json(body)) else 2
+    return code if write_results(json_file, as_json(body)) else 2
 
 
 def _asked(system: System, target: Target, hosts: tuple[str, ...]) -> list[str]:
     """Return the hosts to measure. Raises InputError for one that cannot be."""
     known = system.service_requests
+    if target.limits is not None and target.limits.observe_only:
+        raise InputError("the target may only be observed ([limits]), and to be measured it must be asked.")
     if not known:
         raise InputError("the system says of no service how to ask it. Set System.service_requests.")
     for host in hosts:
@@ -105,14 +119,15 @@ def _asked(system: System, target: Target, hosts: tuple[str, ...]) -> list[str]:
 def _told(host: str, found: Calibrated) -> str:
     points = dict(found.model.service_s)
     took = ", ".join(f"p({100 * part:g}) {Quantity(points[part], 's')}" for part in (0.5, 0.99))
+    if found.is_too_fast:
+        return f"{host:12}faster than can be told from here: less than the way there ({Quantity(found.way_s, 's')})"
     at_least = "" if found.why is Enough.SATURATED else "at least "
     return f"{host:12}{took}, {at_least}{found.at_once} at once: {found.why} ({found.requests:,} requests)"
 
 
-def _profile(load: Load, found: dict[str, Calibrated]) -> bytes:
+def _profile(load: Load, models: dict[str, ServiceModel]) -> bytes:
     """Return the load as TOML, with these services."""
-    services = {**load.services, **{host: each.model for host, each in found.items()}}
-    body = msgspec.to_builtins(msgspec.structs.replace(load, services=services))
+    body = msgspec.to_builtins(msgspec.structs.replace(load, services={**load.services, **models}))
     return tomli_w.dumps({key: _without_nothing(each) for key, each in body.items() if each}).encode()
 
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from statistics import fmean
+from statistics import fmean, median
+from threading import Barrier
 from typing import Self
 
 import attrs
@@ -28,7 +29,9 @@ __all__ = ["AT_ONCE_MAX", "Calibrated", "Enough", "calibrate"]
 AT_ONCE_MAX = 64
 ALONE_S_MAX = 10.0
 LEVEL_S = 1.0
-"""How long so many ask at once."""
+"""How long so many ask at once, if each can ask often enough in that."""
+EACH_MIN = 5
+"""How often each must ask, or how they begin and end would count for too much."""
 CONNECTS = 10
 ANSWER_WITHIN_S = 30.0
 GROWS = 1.25
@@ -39,6 +42,7 @@ PARTS = (0.1, 0.5, 0.9, 0.99)
 RECEIVE_BYTES = 65_536
 SHOWN_BYTES = 60
 DIGITS = 6
+TOO_LATE_S = 1e-6
 
 
 class Enough(enum.StrEnum):
@@ -46,6 +50,8 @@ class Enough(enum.StrEnum):
 
     SATURATED = "more connections get no more answers"
     ASKER = "more cannot be told, as the asking itself takes most of a core"
+    REFUSED = "more connections were refused"
+    FEW = "more cannot be told with so few requests"
     LIMIT = "more were not tried"
 
 
@@ -54,9 +60,15 @@ class Calibrated:
     """What was measured of one service. `at_once` is exact if the service was saturated, and else a lower bound."""
 
     requests: int
+    way_s: float
     service_s: Sequence[float]
     at_once: int
     why: Enough
+
+    @property
+    def is_too_fast(self) -> bool:
+        """Whether most of the time is that of the way: the service takes too little of it to be told."""
+        return median(self.service_s) < self.way_s
 
     @property
     def model(self) -> ServiceModel:
@@ -68,7 +80,7 @@ class Calibrated:
 
 
 def calibrate(host: str, address: tuple[str, int], request: ServiceRequest, requests: int) -> Calibrated:
-    """Measure a service, with about so many requests at each level at most. Raises EnvironmentFailedError."""
+    """Measure a service, with so many requests at each level at most. Raises EnvironmentFailedError."""
     asker = _Asker(host, address, request)
     way_s = min(asker.time_to_connect() for _ in range(CONNECTS))
     alone_s = asker.alone(requests)
@@ -76,13 +88,21 @@ def calibrate(host: str, address: tuple[str, int], request: ServiceRequest, requ
     per_s, at_once, why = 1 / fmean(alone_s), 1, Enough.LIMIT
     while why is Enough.LIMIT and at_once < AT_ONCE_MAX:
         at_once *= 2
-        before, (per_s, busy) = per_s, asker.together(at_once, requests)
+        each = min(requests // at_once, max(EACH_MIN, int(LEVEL_S / fmean(alone_s))))
+        if each < EACH_MIN:
+            why = Enough.FEW
+            break
+        try:
+            before, (per_s, busy) = per_s, asker.together(at_once, each)
+        except EnvironmentFailedError:  # alone it was answered
+            why = Enough.REFUSED
+            break
         if busy > BUSY:
             why = Enough.ASKER
         elif per_s < GROWS * before:
             why = Enough.SATURATED
         per_s = max(per_s, before)
-    return Calibrated(asker.asked, service_s, max(1, round(per_s * fmean(service_s))), why)
+    return Calibrated(asker.asked, way_s, service_s, max(1, round(per_s * fmean(service_s))), why)
 
 
 class _Asker:
@@ -102,34 +122,33 @@ class _Asker:
 
     def alone(self, requests: int) -> list[float]:
         """Ask so many times, or as often as there is time for, and return how many seconds each answer took."""
+        taken_s: list[float] = []
         with self._line() as line:
-            line.exchange(self._request.request)  # the first finds nothing warm
-            taken_s = self._ask(line, requests, ALONE_S_MAX)
-        self.asked += 1 + len(taken_s)
-        return taken_s
+            ends_s = time.perf_counter() + ALONE_S_MAX
+            while not taken_s or (len(taken_s) < requests and time.perf_counter() < ends_s):
+                begun_s = time.perf_counter()
+                line.exchange(self._request.request)
+                taken_s.append(time.perf_counter() - begun_s)
+        self.asked += len(taken_s)
+        return taken_s[1:] or taken_s  # the first finds nothing warm
 
-    def together(self, at_once: int, requests: int) -> tuple[float, float]:
-        """Ask on so many connections for a while; return the answers per second, and how much of a core that took."""
+    def together(self, at_once: int, each: int) -> tuple[float, float]:
+        """Ask on so many connections, so often on each; return answers per second, and how busy we were of a core."""
+        begun: list[tuple[float, float]] = []
+        ready = Barrier(at_once, lambda: begun.append((time.perf_counter(), time.process_time())))
+
+        def ask(line: "_Line") -> None:
+            ready.wait(ANSWER_WITHIN_S)
+            for _ in range(each):
+                line.exchange(self._request.request)
+
         with ExitStack() as stack, ThreadPoolExecutor(at_once) as pool:
             lines = [stack.enter_context(self._line()) for _ in range(at_once)]
-            begun_s, busy_s = time.perf_counter(), time.process_time()
-            taken_s = list(pool.map(lambda line: self._ask(line, requests // at_once, LEVEL_S), lines))
-            lasted_s, busy_s = time.perf_counter() - begun_s, time.process_time() - busy_s
-        answers = sum(map(len, taken_s))
-        self.asked += answers
-        return answers / lasted_s, busy_s / lasted_s
-
-    def _ask(self, line: "_Line", requests: int, for_s: float) -> list[float]:
-        """Ask at least once, and at most so often and for so long; return how many seconds each answer took."""
-        taken_s: list[float] = []
-        ends_s = now_s = time.perf_counter()
-        ends_s += for_s
-        while not taken_s or (len(taken_s) < requests and now_s < ends_s):
-            begun_s = now_s
-            line.exchange(self._request.request)
-            now_s = time.perf_counter()
-            taken_s.append(now_s - begun_s)
-        return taken_s
+            for done in [pool.submit(ask, line) for line in lines]:
+                done.result()
+            lasted_s, busy_s = time.perf_counter() - begun[0][0], time.process_time() - begun[0][1]
+        self.asked += at_once * each
+        return at_once * each / lasted_s, busy_s / lasted_s
 
     def _line(self) -> "_Line":
         line = _Line.to(self._host, self._address, self._request.protocol)
@@ -159,19 +178,21 @@ class _Line:
     def exchange(self, said: Said) -> None:
         """Say something, and wait for the whole of the answer. Raises EnvironmentFailedError for none, or another."""
         self._framing.to_upstream.feed(said.sent)
-        answer = b""
+        answer, is_whole, ends_s = b"", False, time.monotonic() + ANSWER_WITHIN_S
         try:
             self._connection.sendall(said.sent)
-            while True:
+            while not is_whole:
+                self._connection.settimeout(max(0.0, ends_s - time.monotonic()) or TOO_LATE_S)
                 data = self._connection.recv(RECEIVE_BYTES)
-                answer += data
-                if not data or self._framing.to_client.feed(data):
-                    break
+                answer += data[: SHOWN_BYTES - len(answer)]
+                if not data:
+                    raise EnvironmentFailedError(f"{self._host} hung up before its answer was whole.")
+                is_whole = bool(self._framing.to_client.feed(data))
         except OSError as error:  # time that ran out, too
             raise EnvironmentFailedError(f"{self._host} did not answer: {error}.") from error
         if not answer.startswith(said.answer):
             raise EnvironmentFailedError(
-                f"{self._host} answered {answer[:SHOWN_BYTES]!r} where {said.answer!r} was to begin it."
+                f"{self._host} answered {answer.decode(errors='replace')!r}, not {said.answer.decode()!r} and so on."
             )
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ def test_a_real_service_is_measured_and_a_load_simulated_with_it(tmp_path: Path)
         (tmp_path / "target.toml").write_text(TARGET.format(port=port))
         code, out, err = called(
             tmp_path,
-            *("calibrate", "llm", "--target", "target.toml", "--requests", "4", "--profile", "peak"),
+            *("calibrate", "llm", "--target", "target.toml", "--requests", "10", "--profile", "peak"),
             *("-o", "measured.toml", "--json", "out.json"),
         )
     assert code == 0, err
@@ -38,13 +38,24 @@ def test_a_real_service_is_measured_and_a_load_simulated_with_it(tmp_path: Path)
     assert code == 0, out + err
 
 
+def test_who_does_not_answer_is_told_and_the_others_are_measured_all_the_same(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_process, port):
+        (tmp_path / "target.toml").write_text(TARGET.format(port=port) + '[hosts.redis]\naddress = "127.0.0.1:1"\n')
+        words = ("--target", "target.toml", "--requests", "5", "-o", "measured.toml", "--json", "out.json")
+        code, out, _ = called(tmp_path, "calibrate", *words)
+    assert code == 2
+    assert "redis       redis does not answer: " in out
+    assert [*tomllib.loads((tmp_path / "measured.toml").read_text())["services"]] == ["llm"]
+    assert [*json.loads((tmp_path / "out.json").read_bytes())["failed"]] == ["redis"]
+
+
 @pytest.mark.parametrize(
     ("target", "words", "said"),
     [
-        (TARGET.format(port=1), ("llm",), "llm does not answer: "),
         (TARGET.format(port=1), ("nobody",), "nobody says how to ask host='nobody'. "),
         (TARGET.format(port=1), ("redis",), "the target has no address of host 'redis' under [hosts]."),
         (GATEWAY, (), "the target has no address of any of redis, postgres, clickhouse, llm."),
+        (TARGET.format(port=1) + "[limits]\nobserve_only = true\n", ("llm",), "the target may only be observed"),
         (TARGET.format(port=1) + "[hosts.llm.tls]\n", ("llm",), "host 'llm' speaks TLS"),
         (TARGET.format(port=1), ("--profile", "nonsense"), "no load profile named 'nonsense'"),
     ],

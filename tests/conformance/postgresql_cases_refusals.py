@@ -47,6 +47,8 @@ REFUSALS = (
     "UPDATE t SET (n) = (1)",
     "UPDATE t SET n = DEFAULT",
     "DELETE FROM t USING t",
+    "SELECT k FROM t WHERE n + 1 IS NULL AND k = 'x'",
+    "SELECT k FROM t WHERE n + 1 = 2 AND n + 1 = 3",
     "CREATE TABLE x (k varchar(5))",
     "CREATE TABLE x (n numeric)",
     "CREATE TABLE x (k text REFERENCES t)",

@@ -1,7 +1,9 @@
 """What is measured of a service is what it is: services whose speed is known, on real sockets."""
 
+import socket
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -32,7 +34,7 @@ def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "LEVEL_S", 0.3)
 
 
-def measured(host: str, model: ServiceModel, request: ServiceRequest, requests: int = 15) -> Calibrated:
+def measured(host: str, model: ServiceModel, request: ServiceRequest, requests: int = 100) -> Calibrated:
     async def main() -> Calibrated:
         service = SERVICES[host](port=0, host=LOOPBACK, capacity=Capacity(model, host))
         async with trio.open_nursery() as nursery:
@@ -60,14 +62,20 @@ def test_a_service_is_measured_as_what_it_is(host: str) -> None:
 
 def test_of_a_service_that_works_on_all_only_a_lower_bound_is_known() -> None:
     found = measured("llm", ServiceModel(((1.0, 0.1),)), system.service_requests["llm"])
-    assert found.why is not Enough.SATURATED
+    assert found.why is Enough.FEW
     assert found.model.at_once is None
     assert found.at_once > 8
 
 
-def test_fewer_requests_are_asked_where_each_is_dear() -> None:
+def test_where_each_request_is_dear_no_more_are_made() -> None:
     found = measured("llm", ServiceModel(((1.0, 0.01),), 1), system.service_requests["llm"], requests=3)
-    assert found.requests <= 4 + sum(max(3, at_once) + at_once for at_once in (2, 4, 8))
+    assert (found.requests, found.why) == (3, Enough.FEW)
+
+
+def test_what_takes_no_time_is_told_to_be_too_fast() -> None:
+    """With service times of nothing no queue would ever form."""
+    assert Calibrated(1, 0.001, (0.0, 0.0005, 0.002), 1, Enough.ASKER).is_too_fast
+    assert not Calibrated(1, 0.001, (0.0, 0.0015, 0.002), 1, Enough.ASKER).is_too_fast
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,37 @@ def test_an_answer_that_is_another_is_an_error(request_: ServiceRequest, said: s
     with pytest.raises(BaseExceptionGroup) as error:
         measured("redis", ServiceModel(((1.0, 0.0),)), request_)
     assert error.group_contains(EnvironmentFailedError, match=said)
+
+
+def answering(replies: list[bytes]) -> int:
+    """Serve one connection after another with these bytes, whatever is asked. Returns the port."""
+    listener = socket.create_server((LOOPBACK, 0))
+
+    def serve() -> None:
+        with listener:
+            for reply in replies:
+                connection, _ = listener.accept()
+                with connection:
+                    if connection.recv(1000):
+                        connection.sendall(reply)
+
+    Thread(target=serve, daemon=True).start()
+    port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "llm hung up before its answer was whole"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "llm answered 'HTTP/1.1 503 No"),
+        (b"", "llm hung up before its answer was whole"),
+    ],
+)
+def test_half_an_answer_is_none(reply: bytes, said: str) -> None:
+    port = answering([b""] * calibration.CONNECTS + [reply])
+    with pytest.raises(EnvironmentFailedError, match=said):
+        calibrate("llm", (LOOPBACK, port), system.service_requests["llm"], 1)
 
 
 def test_nobody_there_is_an_error() -> None:

@@ -20,6 +20,20 @@ Bind: TypeAlias = Callable[[Values], Test]
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "<>": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 NO_ROW: Values = ()
+
+
+def always(_row: Values) -> bool:
+    """Hold of every row: what a condition of constants comes to, before any row is looked at."""
+    return True
+
+
+def never(_row: Values) -> bool:
+    """Hold of none."""
+    return False
+
+
+FIRST = (-1.0, False)
+"""The order of what constants decide."""
 HASHED_FROM = 9  # MIN_ARRAY_SIZE_FOR_HASHED_SAOP of clauses.c
 
 
@@ -57,12 +71,13 @@ class Filter:
             if may_be_decided and len(scope.parameters.folds) > folds:
                 refuse("a condition that may fail behind one of constants only")
             may_be_decided |= len(scope.plain) == columns
+        _refuse_in_doubt(conditions, found)
         return cls(sorted(found, key=lambda each: each.order))
 
     @property
     def first(self) -> int | None:
         """The place of the column that is tested first, if it must equal one of some constants."""
-        return self.conditions[0].place if self.conditions else None
+        return next((each.place for each in self.conditions if each.order != FIRST), None)
 
     @property
     def among(self) -> dict[int, Sequence[Evaluate]]:
@@ -70,11 +85,32 @@ class Filter:
         return {each.place: each.among for each in reversed(self.conditions) if each.place is not None}
 
     def test(self, parameters: Values) -> Test:
-        """Return the test of a row under these parameters."""
-        tests = [each.bind(parameters) for each in self.conditions]
+        """Return the test of a row under these parameters. What constants decide is decided before any row is."""
+        tests = [test for each in self.conditions if (test := each.bind(parameters)) is not always]
+        if never in tests:
+            return never
         if len(tests) == 1:
             return tests[0]
         return lambda row: all(test(row) for test in tests)
+
+
+def _refuse_in_doubt(conditions: Sequence[sql.Condition], found: Sequence[Condition]) -> None:
+    """Refuse what depends on the plan: an expression that may fail, tried before or after what a key finds; and two
+    equalities of one expression, of which the planner makes a third."""
+    nulls = [
+        each for each, made in zip(conditions, found, strict=True) if isinstance(each, sql.IsNull) and made.order[0] > 0
+    ]
+    if nulls and len(conditions) > 1:
+        refuse("IS NULL of an expression beside another condition")
+    sides = [
+        side
+        for each in conditions
+        if isinstance(each, sql.Comparison) and each.operator == "="
+        for side in (each.left, each.right)
+        if isinstance(side, sql.Arithmetic | sql.Coalesce)
+    ]
+    if any(side in sides[:number] for number, side in enumerate(sides)):
+        refuse("two equalities of one expression")
 
 
 def _analysed(condition: sql.Condition, scope: Scope) -> Condition:
@@ -82,13 +118,20 @@ def _analysed(condition: sql.Condition, scope: Scope) -> Condition:
         case sql.Comparison(left=left, operator=operator, right=right):
             return _comparison(analyse(left, scope), operator, analyse(right, scope), scope)
         case sql.IsNull(expression=expression, negated=negated):
-            typed = analyse(expression, scope)
-            evaluate = typed.evaluate
-            return Condition(
-                lambda parameters: lambda row: (evaluate(row, parameters) is None) is not negated, (typed.cost, False)
-            )
+            return _is_null(analyse(expression, scope), negated=negated)
         case sql.Membership(expression=expression, members=members):
             return _membership(analyse(expression, scope), [analyse(each, scope) for each in members], scope)
+
+
+def _is_null(typed: Typed, *, negated: bool) -> Condition:
+    evaluate = typed.evaluate
+
+    def test(row: Values, parameters: Values) -> bool:
+        return (evaluate(row, parameters) is None) is not negated
+
+    if typed.is_constant:
+        return Condition(lambda parameters: always if test(NO_ROW, parameters) else never, FIRST)
+    return Condition(lambda parameters: lambda row: test(row, parameters), (typed.cost, False))
 
 
 def _comparison(left: Typed, operator: str, right: Typed, scope: Scope) -> Condition:
@@ -97,24 +140,31 @@ def _comparison(left: Typed, operator: str, right: Typed, scope: Scope) -> Condi
         left, operator, right = right, MIRRORED[operator], left
     compare = OPERATORS[operator]
     place, evaluate_left, evaluate_right = left.place, left.evaluate, right.evaluate
+
+    def compared(row: Values, parameters: Values) -> bool:
+        a, b = evaluate_left(row, parameters), evaluate_right(row, parameters)
+        return a is not None and b is not None and compare(a, b)
+
     is_itself = left.type is BOOLEAN and operator in ("=", "<>") and (left.is_constant or right.is_constant)
     order = (operation_cost(left, right) - is_itself, operator == "=" and not is_itself)
+    if left.is_constant and right.is_constant:
+        return Condition(lambda parameters: always if compared(NO_ROW, parameters) else never, FIRST)
     if place is not None and right.is_constant:
 
         def bind(parameters: Values) -> Test:
             value = evaluate_right(NO_ROW, parameters)
             if value is None:
-                return lambda row: False
+                return never
             return lambda row: (own := row[place]) is not None and compare(own, value)
 
         return Condition(bind, order, place, (evaluate_right,)) if operator == "=" else Condition(bind, order)
 
-    def bind_both(parameters: Values) -> Test:
-        def test(row: Values) -> bool:
-            a, b = evaluate_left(row, parameters), evaluate_right(row, parameters)
-            return a is not None and b is not None and compare(a, b)
+    constant = left if left.is_constant else right if right.is_constant else None
 
-        return test
+    def bind_both(parameters: Values) -> Test:
+        if constant is not None and constant.evaluate(NO_ROW, parameters) is None:
+            return never
+        return lambda row: compared(row, parameters)
 
     return Condition(bind_both, order)
 
@@ -129,17 +179,18 @@ def _membership(typed: Typed, members: Sequence[Typed], scope: Scope) -> Conditi
 
         def bind_constants(parameters: Values) -> Test:
             values = [evaluate(NO_ROW, parameters) for evaluate in among]
+            if values == [None]:
+                return never
             return lambda row: (own := row[place]) is not None and own in values
 
         return Condition(bind_constants, order, place, among)
 
-    def bind(parameters: Values) -> Test:
-        def test(row: Values) -> bool:
-            return any(_equal(left.evaluate(row, parameters), right.evaluate(row, parameters)) for left, right in pairs)
+    def test(row: Values, parameters: Values) -> bool:
+        return any(_equal(left.evaluate(row, parameters), right.evaluate(row, parameters)) for left, right in pairs)
 
-        return test
-
-    return Condition(bind, order)
+    if all(each.is_constant for pair in pairs for each in pair):
+        return Condition(lambda parameters: always if test(NO_ROW, parameters) else never, FIRST)
+    return Condition(lambda parameters: lambda row: test(row, parameters), order)
 
 
 def _cost_of_membership(pairs: Sequence[tuple[Typed, Typed]]) -> float:

@@ -9,7 +9,7 @@ its own that the platform is to notice; what users say; and how trespasses are a
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -94,10 +94,18 @@ class _Marks:
 
     all: Sequence[_Mark]
     conversations: Mapping[str, str]
-    owners: Mapping[str, str]
+    owners: Mapping[str, str] = attrs.field(init=False)
     """Whose each mark is, by its text."""
-    by_word: Mapping[str, Sequence[int]]
+    by_word: Mapping[str, Sequence[int]] = attrs.field(init=False)
     """The numbers of the marks, by that of their words which the fewest marks have."""
+
+    @owners.default
+    def _owners(self) -> Mapping[str, str]:
+        return {each.text: each.owner for each in reversed(self.all)}
+
+    @by_word.default
+    def _by_word(self) -> Mapping[str, Sequence[int]]:
+        return _by_rarest_word(self.all)
 
     @classmethod
     def of(cls, history: Reading) -> "_Marks":
@@ -109,15 +117,18 @@ class _Marks:
                 found[str(event.data[field]), kind][user_of(event)] = None
         for event in history.observed("session_begun"):
             found[str(event.data["session"]), "session"][str(event.data["user"])] = None
-        questions = {text: owners for (text, kind), owners in found.items() if kind == "question"}
-        marks = [_Mark(text, kind, *owners) for (text, kind), owners in found.items() if text and len(owners) == 1]
-        marks = [each for each in marks if not _is_asked_by_others(each, questions)]
-        return cls(
-            marks,
-            {str(event.data["message"]): str(event.data["context"]) for event in sent},
-            {each.text: each.owner for each in reversed(marks)},
-            _by_rarest_word(marks),
-        )
+        conversations = {str(event.data["message"]): str(event.data["context"]) for event in sent}
+        made = [_Mark(text, kind, *owners) for (text, kind), owners in found.items() if text and len(owners) == 1]
+        marks = cls(made, conversations)
+        asked = {text: owners for (text, kind), owners in found.items() if kind == "question"}
+        common = dict.fromkeys(each for text, owners in asked.items() for each in marks.asked_by_others(text, owners))
+        return cls([each for each in made if each not in common], conversations)
+
+    def asked_by_others(self, text: str, owners: Iterable[str]) -> Iterator[_Mark]:
+        """Yield the questions that stand in a text which another user has asked, too."""
+        for mark in self.standing_in(text):
+            if mark.kind == "question" and any(owner != mark.owner for owner in owners):
+                yield mark
 
     def standing_in(self, text: str) -> list[_Mark]:
         """Return the marks that stand in a text, in their order."""
@@ -141,15 +152,6 @@ def _by_rarest_word(marks: Sequence[_Mark]) -> Mapping[str, Sequence[int]]:
     for number, each in enumerate(words):
         found[min(each, key=common.__getitem__)].append(number)
     return found
-
-
-def _is_asked_by_others(mark: _Mark, questions: Mapping[str, Mapping[str, None]]) -> bool:
-    """Whether another user has asked the same and more."""
-    if mark.kind != "question":
-        return False
-    return any(
-        mark.text in text and (len(owners) > 1 or mark.owner not in owners) for text, owners in questions.items()
-    )
 
 
 def check_isolation(history: Reading) -> Violation | Unknown | None:

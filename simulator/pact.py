@@ -80,8 +80,7 @@ def _matcher(schema: Mapping[str, Any], example: Any) -> dict[str, Any] | None:
 
 def _whole(pattern: str) -> str:
     """Return a pattern as Pact takes it: of the whole of a text, where JSON Schema looks for it anywhere."""
-    before, after = ("" if pattern.startswith("^") else ANYTHING), ("" if pattern.endswith("$") else ANYTHING)
-    return f"{before}(?:{pattern}){after}" if before or after else pattern
+    return f"{ANYTHING}(?:{pattern}){ANYTHING}"
 
 
 def _key(name: str) -> str:

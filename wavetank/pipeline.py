@@ -23,6 +23,7 @@ from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.provenance import provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
 from wavetank.stages import STANDARD, Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
+from wavetank.staging import checked_release
 
 __all__ = ["pipeline"]
 
@@ -32,6 +33,7 @@ SECONDS_MIN = 5.0
 """However small the scale: in less nothing could be measured."""
 TOLD_LINES_MAX = 6
 INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EPILOG = """
 \b
@@ -97,9 +99,9 @@ class Ran:
 
     @property
     def code(self) -> int:
-        """0, or the gravest of what its jobs ended with: interrupted, failed, could not run."""
+        """0, or the gravest of what its jobs ended with: interrupted, failed, could not run, or was killed."""
         codes = {each.code for each in self.done}
-        return next((code for code in (INTERRUPTED, 1, 3, 4, 2) if code in codes), 0)
+        return next((code for code in (INTERRUPTED, 1, 3, 4, 2) if code in codes), 1 if any(codes) else 0)
 
 
 @attrs.frozen
@@ -170,7 +172,12 @@ class Runner:
 )
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat all that is drawn.")
 @click.option("--next-release", default="", metavar="PYTHON", help="For stagings: see wavetank staging up --help.")
-@click.option("--llm", default="", metavar="URL", help="For stagings: a real language model, with OPENAI_API_KEY.")
+@click.option(
+    "--llm",
+    default="",
+    metavar="URL",
+    help="For stagings: a real language model, with OPENAI_API_KEY and OPENAI_MODEL.",
+)
 @click.option("--keep-going", is_flag=True, help="Go on with the next stage when one has failed.")
 @defect_option
 @click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
@@ -192,7 +199,7 @@ def run(
     runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
     staged = [word for name in defects for word in ("--defect", name)]
-    staged += ["--next-release", next_release] if next_release else []
+    staged += ["--next-release", checked_release(next_release)] if next_release else []
     staged += ["--llm", llm] if llm else []
     if scale != 1:
         click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
@@ -219,6 +226,7 @@ def run(
         "defects": defects,
         "scale": scale,
         "exit_code": code,
+        "interrupted": commands.are_told_to_end,
         "stages": [{"name": each.name, "exit_code": each.code, "jobs": each.done} for each in ran],
         "not_run": left,
     }
@@ -297,7 +305,7 @@ def _without(words: Sequence[str], option: str) -> Iterator[str]:
 class Commands:
     """Commands of wavetank as processes of their own sessions: what ends them in order is ours to pass on, once.
 
-    Use as a context manager, which takes Ctrl-C and SIGTERM.
+    Use as a context manager, which takes Ctrl-C, SIGTERM and a terminal that is gone.
     """
 
     def __init__(self) -> None:
@@ -317,20 +325,22 @@ class Commands:
             text=True,
             start_new_session=True,
         ) as process:
-            self._running[process] = None
+            if not is_last:
+                self._running[process] = None
+                if self.are_told_to_end:  # while it was started
+                    process.send_signal(signal.SIGINT)
             out, err = process.communicate()
-            del self._running[process]
+            self._running.pop(process, None)
         return Ended(process.returncode, out, err)
 
     def end(self, _number: int, _frame: FrameType | None) -> None:
-        """Let all that run undo what they have done, and end."""
-        if not self.are_told_to_end:
-            self.are_told_to_end = True
-            for process in list(self._running):
-                process.send_signal(signal.SIGINT)
+        """Let all that run undo what they have done, and end; whoever is told twice ends at once."""
+        for process in list(self._running):
+            process.send_signal(signal.SIGKILL if self.are_told_to_end else signal.SIGINT)
+        self.are_told_to_end = True
 
     def __enter__(self) -> Self:
-        self._before = [(number, signal.signal(number, self.end)) for number in (signal.SIGINT, signal.SIGTERM)]
+        self._before = [(number, signal.signal(number, self.end)) for number in ENDING]
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -25,12 +25,13 @@ NOT_INHERITED = ("WAVETANK_", "OPENAI_", "PG")
 class _OwnProcess(ServerProcess):
     """A sub-command of `wavetank`. It is ready when it logs that it is.
 
-    `interpreter` is that of an environment with another release of it, which it is to run from its next start on;
-    nothing for our own.
+    `interpreter` is that of an environment with another release of it, which it is to run from its next start on, and
+    `runs` the one that it does run; nothing for our own.
     """
 
     ready = b'"event": "listening"'
     interpreter = ""
+    runs = ""
     _logged_before_bytes = 0
 
     def __init__(self, preloaded: Preloaded) -> None:
@@ -48,6 +49,7 @@ class _OwnProcess(ServerProcess):
     def launch(self) -> Child:
         """Run the sub-command: of another release, or of ours without loading the code once more."""
         self._logged_before_bytes = self.log.stat().st_size if self.log.exists() else 0
+        self.runs = self.interpreter
         if self.interpreter:
             return super().launch()
         return self._preloaded.run(self.words(), directory=self.directory, log=self.log, environment=self.environment())

@@ -19,7 +19,7 @@ from simulator.live.target import ByStaging, Target, load_target
 from wavetank.arguments import defect_option
 from wavetank.staged import Staged
 
-__all__ = ["staging"]
+__all__ = ["checked_release", "staging"]
 
 TARGET = Path("target.toml")
 LOG = Path(".wavetank") / "staging.log"
@@ -52,11 +52,11 @@ def staging() -> None:
     help="The interpreter of an environment with the platform's next release: it can be rolled out and back.",
 )
 @click.option("--llm", default="", metavar="URL", help="A real language model, with OPENAI_API_KEY; else a stand-in.")
-@click.option("--model", default="", help="Which of its models to ask for.")
+@click.option("--model", envvar="OPENAI_MODEL", show_envvar=True, default="", help="Which of its models to ask for.")
 def up(defects: tuple[str, ...], toxiproxy: bool, next_release: str, llm: str, model: str) -> int:
     """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
-    next_release = _checked_release(next_release) if next_release else ""
+    next_release = checked_release(next_release) if next_release else ""
     staged = Staged(tuple(sorted(set(defects))), toxiproxy, next_release, llm, model)
     if TARGET.exists() and _is_up(staged):
         return 0
@@ -118,26 +118,32 @@ def status() -> int:
     return 0
 
 
-def _checked_release(interpreter: str) -> str:
+def checked_release(interpreter: str) -> str:
     """Return the path of an interpreter that has a release of the platform. Raises InputError."""
     found = shutil.which(interpreter)
     if found is None:
         raise InputError(f"--next-release {interpreter} is no program. Name the python of a virtual environment.")
     path = str(Path(found).absolute())  # not resolved: the link is what makes it that of a virtual environment
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    asked = subprocess.run(
-        [path, "-m", "wavetank", "--version"],
-        cwd=tempfile.gettempdir(),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise InputError(f"--next-release {interpreter} runs no wavetank: {last}. Install the next release there.")
-    click.echo(f"next release: {asked.stdout.strip()}", err=True)
+    command = [path, "-m", "wavetank", "--version"]
+    try:
+        asked = subprocess.run(
+            command,
+            cwd=tempfile.gettempdir(),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=UP_WITHIN_S,
+        )
+        said = (asked.stdout.strip() or asked.stderr.strip() or "it says nothing").splitlines()[-1]
+        is_release = not asked.returncode and "wavetank" in said
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said, is_release = str(error), False
+    if not is_release:
+        raise InputError(f"--next-release {interpreter} runs no wavetank: {said}. Install the next release there.")
+    click.echo(f"next release: {said}", err=True)
     return path
 
 

@@ -298,7 +298,10 @@ class Supervisor:
 
     def _install(self, name: str, interpreter: str) -> None:
         """Let a process of the platform run another release from its next start on, or ours again."""
-        next(each for each in self.platform if each.name == name).interpreter = interpreter
+        process = next((each for each in self.platform if each.name == name), None)
+        if process is None:
+            raise EnvironmentFailedError(f"host {name!r} is no process of the platform, and has no next release")
+        process.interpreter = interpreter
 
     def _strike_link(self, order: Mapping[str, Value]) -> None:
         seconds, nth = (msgspec.convert(order.get(key, 0), float) for key in ("seconds", "nth"))
@@ -321,6 +324,8 @@ class Supervisor:
             await self._strike_host("crash", name)
         for each in self.platform:
             each.interpreter = ""
+            if each.runs:
+                await self._strike_host("crash", each.name)
         await self._all_up(self.servers)
         await self.troubles.end_all()
 

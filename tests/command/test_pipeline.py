@@ -13,7 +13,7 @@ import yaml
 from models.system import deployed
 from tests.command.stage import called, environment, refused
 from tests.live.stage import wait_until
-from wavetank.pipeline import Runner
+from wavetank.pipeline import Done, Job, Ran, Runner
 from wavetank.stages import read_pipeline
 
 THEIRS = """
@@ -84,6 +84,8 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, old: str, ne
 def test_a_service_that_there_is_not_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text("stages:\n  - integration: {services: [mysql]}\n")
     assert "integration: no services='mysql'. Known: redis, postgres," in refused(tmp_path, "pipeline", "run")
+    (tmp_path / "pipeline.yaml").write_text("stages: [{e2e: {environment: staging}}]")
+    assert "--next-release nothing is no program" in refused(tmp_path, "pipeline", "run", "--next-release", "nothing")
 
 
 BRIEF = """
@@ -116,6 +118,13 @@ def test_a_stage_that_fails_stops_those_after_it(tmp_path: Path) -> None:
     assert "VIOLATED" in out or "resources" in out
     assert "- performance: not run: a stage before it failed" in out
     assert json.loads((tmp_path / "out.json").read_bytes())["not_run"] == ["performance"]
+
+
+@pytest.mark.parametrize(("ended", "code"), [((0, 0), 0), ((0, 2), 2), ((1, 2), 1), ((0, -9), 1), ((130, 1), 130)])
+def test_a_stage_ends_as_the_gravest_of_its_jobs(ended: tuple[int, ...], code: int) -> None:
+    """Also when one was killed."""
+    done = [Done(Job("load", ("load",)), each, "", 1, 0.0) for each in ended]
+    assert Ran("performance", done).code == code
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

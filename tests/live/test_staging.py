@@ -343,6 +343,24 @@ def test_another_release_runs_from_the_next_start_on_until_it_is_taken_back(
         control.order("restart", host="gateway-b")
         wait_until(lambda: hosts_up(target)["gateway-b"] is True)
         assert ("serve --role gateway" in log.read_text().removeprefix(before)) is is_on
+    with pytest.raises(EnvironmentFailedError, match="host 'redis' is no process of the platform"):
+        control.order("trouble", host="redis", name="next-release", on=True)
+    control.close()
+
+
+def test_a_heal_is_a_rollback(renewed: tuple[Path, "subprocess.Popen[str]"]) -> None:
+    """Or what was tried would be left behind."""
+    directory, _ = renewed
+    control = control_of(target_in(directory))
+    control.order("trouble", host="agents", name="next-release", on=True)
+    control.order("crash", host="agents")
+    control.order("restart", host="agents")
+    wait_until(lambda: "serve --role agents" in (directory / "next.log").read_text())
+    pids = control.order("status")["pids"]
+    before = (directory / "next.log").read_text()
+    control.order("heal")
+    assert control.order("status")["pids"]["agents"] != pids["agents"]  # type: ignore[index, call-overload]
+    assert (directory / "next.log").read_text() == before
     control.close()
 
 

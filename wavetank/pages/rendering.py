@@ -88,7 +88,8 @@ def _coverage(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
 
 
 def _pipeline(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
-    return f"Pipeline {result['file']}: {'FAILED' if result['exit_code'] else 'passed'}", {}
+    outcome = "interrupted" if result["interrupted"] else "FAILED" if result["exit_code"] else "passed"
+    return f"Pipeline {result['file']}: {outcome}", {}
 
 
 COMMANDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, dict[str, object]]]] = {

@@ -284,15 +284,15 @@ def _experiments(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _critical(body: Mapping[str, Any]) -> Iterator[str]:
-    """Nothing that hosts logged may break a promise, and there must have been something."""
+    """Nothing that hosts logged may be an error, or break a promise; and there must have been something."""
     if not body["events"]:
         yield "nothing was logged"
+    if body["errors"] is None:
+        yield "errors were not looked for, since no target was observed"
+    yield from body["errors"] or ()
     for each in body["properties"]:
         if each["outcome"] == "violated":
             yield f"broke {each['name']}"
-    by_name = {each["name"]: each["outcome"] for each in body["properties"]}
-    if by_name.get("uncaught") == "unknown":
-        yield "whether hosts raised what nobody handled is unknown"
 
 
 def _is_latency(measure: str) -> bool:

@@ -60,6 +60,8 @@ be judged. Ctrl-C is how observing ends, and changes none of them; a second one,
 are looked into, gives up: 130.
 """
 
+ERRORS_SHOWN_MAX = 10
+
 
 @click.command(epilog=EPILOG)
 @click.option("--target", "target_file", type=click.Path(path_type=Path), help="Follow the deployment described here.")
@@ -116,6 +118,8 @@ class _Watch:
     def __init__(
         self, name: str, system: System, properties: Sequence[str], window_s: float, record_file: Path | None
     ) -> None:
+        self.errors: list[str] | None = None
+        """What logs told of errors; None where nobody looked for any."""
         self._monitor = Monitor(system, _judged(system, properties), window_s)
         self._line = Line()
         self._name = name
@@ -175,6 +179,10 @@ class _Watch:
             click.echo(promise_line(each.promise, each.outcome, width, detail))
         outcomes = [each.outcome for each in standings]
         click.echo(_summary(outcomes))
+        for error in (self.errors or ())[:ERRORS_SHOWN_MAX]:
+            click.echo(f"LOGGED  {error}")
+        if self.errors and len(self.errors) > ERRORS_SHOWN_MAX:
+            click.echo(f"LOGGED  {len(self.errors) - ERRORS_SHOWN_MAX} more lines that tell of errors")
         exit_code = exit_code_of(outcomes, is_complete=self._is_complete)
         written = write_results(json_file, self._as_json(exit_code))
         return exit_code or (0 if written else 2)
@@ -206,6 +214,7 @@ class _Watch:
             "exit_code": exit_code,
             "complete": self._is_complete,
             "events": self._monitor.count,
+            "errors": self.errors,
             "lasted_s": self._monitor.latest_s,
             "properties": [
                 {
@@ -245,6 +254,7 @@ async def _follow(watch: _Watch, system: System, target: Target, for_s: float | 
             except EnvironmentFailedError as error:
                 watch.fail(error)
     finally:
+        watch.errors = follower.errors
         follower.close()
 
 

@@ -70,6 +70,11 @@ class Follower:
                         self._warn(f"the log_command of {name} has ended: nothing is seen of its log any more")
                 await trio.sleep(LOG_POLL_S)
 
+    @property
+    def errors(self) -> list[str]:
+        """What logs told of errors so far, host by host."""
+        return [f"{host}: {error}" for host, log in self._logs.items() for error in log.errors]
+
     def read_logs(self) -> None:
         """Take what the hosts have logged up to now, in the order in which they did; no clock is ahead of ours."""
         entries = [(host, entry) for host, log in self._logs.items() for entry in log.read()]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,9 +18,14 @@ from simulator.errors import EnvironmentFailedError
 from simulator.live.target import HostTarget
 from simulator.redaction import redacted
 
-__all__ = ["HostLog", "LogEntry", "LogStream", "entry_of", "opened_log"]
+__all__ = ["HostLog", "LogEntry", "LogStream", "entry_of", "is_error", "opened_log"]
 
 _NOISE = ("timestamp", "level", "logger")
+_GRAVE = ("error", "critical", "fatal", "panic", "alert", "emergency")
+_GRAVE_TEXT = re.compile(
+    rb"^\s*(\+ Exception Group )?Traceback \(most recent call last\)|\b(ERROR|CRITICAL|FATAL|PANIC)\b"
+)
+SHOWN_CHARACTERS = 200
 
 
 @attrs.frozen
@@ -37,7 +43,11 @@ class HostLog:
     Secrets that are known are removed from each line before anything else is done with it.
     """
 
+    errors: list[str]
+    """The lines so far that tell of an error: of that level or a worse one, and where a traceback begins."""
+
     def __init__(self, path: Path) -> None:
+        self.errors = []
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -51,6 +61,7 @@ class HostLog:
         """Return each entry that was written since the last call."""
         *lines, self._rest = (self._rest + self._chunk()).split(b"\n")
         now_s = time.time()
+        self.errors += [redacted(line.decode(errors="replace"))[:SHOWN_CHARACTERS] for line in lines if is_error(line)]
         return [each for each in (entry_of(line, unsaid_s=now_s) for line in lines) if each is not None]
 
     @property
@@ -70,6 +81,7 @@ class LogStream(HostLog):
     """The log that a command writes to its standard output from now on. It is killed at the end."""
 
     def __init__(self, command: Sequence[str]) -> None:
+        self.errors = []
         try:
             self._process = subprocess.Popen(
                 command,
@@ -108,6 +120,15 @@ def opened_log(host: HostTarget) -> HostLog:
         return LogStream(host.log_command)
     assert host.log is not None
     return HostLog(host.log)
+
+
+def is_error(line: bytes) -> bool:
+    """Say whether a line tells of an error: by its level, or in words where it is no JSON object."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return _GRAVE_TEXT.search(line) is not None
+    return str(fields.get("level")).lower() in _GRAVE or "exception" in fields
 
 
 def entry_of(line: bytes, *, unsaid_s: float) -> LogEntry | None:

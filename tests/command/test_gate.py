@@ -182,7 +182,12 @@ def deployed(healthy: Path, tmp_path: Path) -> Path:
         made(tmp_path, command)
         file = tmp_path / EVIDENCE / f"{command}.json"
         file.write_text(json.dumps({**json.loads(file.read_bytes()), "target": "target.toml"}))
-    seen = {**json.loads((tmp_path / EVIDENCE / "load.json").read_bytes()), "command": "observe", "events": 10}
+    seen = {
+        **json.loads((tmp_path / EVIDENCE / "load.json").read_bytes()),
+        "command": "observe",
+        "events": 10,
+        "errors": [],
+    }
     seen["properties"] = [{"name": "uncaught", "outcome": "holds"}, {"name": "isolation", "outcome": "holds"}]
     (tmp_path / EVIDENCE / "observe.json").write_text(json.dumps(seen))
     measures = [each["measure"] for each in seen["objectives"]]
@@ -201,6 +206,9 @@ def test_each_item_after_deployment_can_block(deployed: Path) -> None:
     good = observed.read_bytes(), loaded.read_bytes()
     observed.write_text(observed.read_text().replace('"outcome": "holds"', '"outcome": "violated"', 1))
     assert blocked(deployed, "post", "--alerts", "alerts.yaml") == {"no critical errors in logs": "broke uncaught"}
+    for errors, why in ((["agents: Traceback"], "agents: Traceback"), (None, "errors were not looked for, since no")):
+        observed.write_bytes(json.dumps({**json.loads(good[0]), "errors": errors}).encode())
+        assert blocked(deployed, "post", "--alerts", "alerts.yaml")["no critical errors in logs"].startswith(why)
     observed.write_bytes(good[0])
     for measure, item in (("error_rate", "error rate"), ("ws_latency", "response times")):
         body = json.loads(good[1])

@@ -16,6 +16,7 @@ import pytest
 
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError
+from simulator.live.logs import is_error
 from simulator.live.recording import SessionWriter
 from simulator.plan import Do, Plan, Setting, Step
 from simulator.simulated_run import simulate
@@ -269,13 +270,33 @@ def test_a_violation_is_told_at_once_and_once(tmp_path: Path) -> None:
         assert running.stdout is not None
         append(tmp_path, sold("hat", 0.0) + sold("hat", 0.0))
         assert "sold-once is violated: the hat was sold 2 times" in running.stdout.readline()
-        append(tmp_path, sold("hat", 0.0))
+        append(tmp_path, sold("hat", 0.0) + "Traceback (most recent call last):\n")
         time.sleep(1.5)  # until it is judged again
         running.send_signal(signal.SIGTERM)
         out, _ = running.communicate(timeout=WAIT_S)
     assert running.returncode == 1
     assert "3 sold" in out
     assert "is violated" not in out
+    assert out.endswith("LOGGED  shop: Traceback (most recent call last):\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ('{"event": "asked", "level": "error"}', True),
+        ('{"message": "no event", "level": "CRITICAL"}', True),
+        ('{"event": "asked", "exception": "..."}', True),
+        ("Traceback (most recent call last):", True),
+        ("  + Exception Group Traceback (most recent call last):", True),
+        ("2026-01-01 00:00:00 FATAL: the database is starting up", True),
+        ('{"event": "asked", "level": "info", "text": "ERROR"}', False),
+        ('{"event": "error"}', False),
+        ("no errors, no TERROR", False),
+    ],
+)
+def test_what_tells_of_an_error_in_a_log(text: str, is_one: bool) -> None:
+    """Its level does, and nothing that somebody says."""
+    assert is_error(text.encode()) is is_one
 
 
 def test_what_was_seen_is_there_after_a_kill(tmp_path: Path) -> None:

@@ -170,12 +170,12 @@ SCRIPTS = [
     ("tests/chaos/run_experiments.py", ("answers-mixed-up", "--seed", "1"), "answer-not-checked"),
     (
         "tests/generate_coverage_report.py",
-        ("--critical-only", "--runs", "3", "--fail-under", "20", "--seed", "1"),
+        ("--critical-only", "--runs", "2", "--fail-under", "15", "--seed", "1"),
         "cache-without-user",
     ),
     (
         "tests/unified_test_runner.py",
-        ("--stage", "e2e", "--scale", "0.01", "--seed", "1"),
+        ("--stage", "e2e", "--scale", "0.003", "--seed", "1"),
         "sessions-never-pruned",
     ),
 ]

@@ -35,8 +35,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("report")
     shutil.copy(TRACES / "drain-read-then-delete.json", directory / "trace.json")
     commands = {
-        "load": ("--profile", "peak", "--users", "6", "--duration", "30s"),
-        "matrix": ("--component", "LLM", "--kind", "unit", "--kind", "end-to-end", "--runs", "5"),
+        "load": ("--profile", "peak", "--users", "6", "--duration", "20s"),
+        "matrix": ("--component", "LLM", "--kind", "unit", "--kind", "end-to-end", "--runs", "2"),
         "chaos": ("llm-crashes", "commits-lost", "--defect", "ack-before-store"),
         "e2e": ("first-chat", "--duration", "10s", "--users", "1"),
         "contract": ("--defect", "ack-with-more-fields"),

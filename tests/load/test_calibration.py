@@ -32,6 +32,7 @@ SERVICES: dict[str, Callable[..., Any]] = {
 @pytest.fixture(autouse=True)
 def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "LEVEL_S", 0.3)
+    monkeypatch.setattr(calibration, "ALONE_S_MAX", 1.0)
 
 
 def measured(host: str, model: ServiceModel, request: ServiceRequest, requests: int = 100) -> Calibrated:

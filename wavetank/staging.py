@@ -57,7 +57,7 @@ def up(defects: tuple[str, ...], toxiproxy: bool, next_release: str, llm: str, m
     """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
     next_release = checked_release(next_release) if next_release else ""
-    staged = Staged(tuple(sorted(set(defects))), toxiproxy, next_release, llm, model)
+    staged = Staged(tuple(sorted(set(defects))), toxiproxy, next_release, llm, model if llm else "")
     if TARGET.exists() and _is_up(staged):
         return 0
     _check_writable()

@@ -24,8 +24,9 @@ Examples:
   wavetank report .wavetank/evidence/matrix.json
 
 \b
-There are pages for failures, and for the results (--json) of {", ".join(COMMANDS)}. A page
-works offline, from the disk, in light and dark; nothing in it is loaded from elsewhere.
+There are pages for failures, and for the results (--json) of these commands:
+{", ".join(COMMANDS)}.
+A page works offline, from the disk, in light and dark; nothing in it is loaded from elsewhere.
 """
 
 

@@ -19,6 +19,7 @@ from simulator.live.redis import RedisServer
 from tests.command.stage import called, environment, listing, refused
 from wavetank.preloaded import Preloaded
 from wavetank.processes import PlatformProcess
+from wavetank.staged import Staged
 from wavetank.stores import empty_postgres
 
 PATIENCE_S = 30.0
@@ -182,7 +183,7 @@ def test_a_gateway_recovers_when_its_stores_come_up() -> None:
     stores = {"redis": redis_port, "postgres": postgres_port}
     with (
         Preloaded() as preloaded,
-        PlatformProcess(preloaded, "gateway", "gateway", stores, token_s=12) as gateway,
+        PlatformProcess(preloaded, "gateway", "gateway", stores, token_s=12, staged=Staged()) as gateway,
         RedisServer(redis_port),
         PostgreSQLServer(postgres_port),
     ):

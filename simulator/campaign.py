@@ -131,7 +131,8 @@ class Campaign:
                         with self._interrupts.deferred():
                             self.failure = self._repeated(self._found)
                 if self.failure is not None:
-                    self._shrink(self.failure)
+                    if self.budget.shrink_s:  # else it is told as it was found
+                        self._shrink(self.failure)
                 elif self._last is not None and not self._doublecheck:
                     self._repeat(self._last)
         except KeyboardInterrupt:

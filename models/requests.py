@@ -2,8 +2,11 @@
 
 import json
 import struct
+from collections.abc import Mapping
 
-__all__ = ["CLICKHOUSE_ASKED", "LLM_ASKED", "POSTGRES_ASKED", "POSTGRES_OPENED", "REDIS_ASKED"]
+from simulator.load.service_request import Said, ServiceRequest
+
+__all__ = ["SERVICE_REQUESTS"]
 
 PROTOCOL = 3 << 16
 USER = "wavetank"
@@ -22,17 +25,15 @@ def _startup(user: str, database: str) -> bytes:
 
 
 OK = b"HTTP/1.1 200"
-REDIS_ASKED = (b"*2\r\n$3\r\nGET\r\n$8\r\nwavetank\r\n", b"$")
-POSTGRES_OPENED = (_startup(USER, USER), b"R\0\0\0\x08\0\0\0\0")
-"""Without a password."""
-POSTGRES_ASKED = (b"Q\0\0\0\rSELECT 1\0", b"T")
-CLICKHOUSE_ASKED = (_post("clickhouse", "/", "SELECT 1", "text/plain"), OK)
-LLM_ASKED = (
-    _post(
-        "llm",
-        "/v1/chat/completions",
-        json.dumps({"model": "wavetank", "messages": [{"role": "user", "content": QUESTION}]}),
-        "application/json",
+CONVERSATION = json.dumps({"model": "wavetank", "messages": [{"role": "user", "content": QUESTION}]})
+
+SERVICE_REQUESTS: Mapping[str, ServiceRequest] = {
+    "redis": ServiceRequest("resp", Said(b"*2\r\n$3\r\nGET\r\n$8\r\nwavetank\r\n", b"$")),
+    "postgres": ServiceRequest(
+        "postgresql",
+        Said(b"Q\0\0\0\rSELECT 1\0", b"T"),
+        opening=Said(_startup(USER, USER), b"R\0\0\0\x08\0\0\0\0"),  # without a password
     ),
-    OK,
-)
+    "clickhouse": ServiceRequest("http", Said(_post("clickhouse", "/", "SELECT 1", "text/plain"), OK)),
+    "llm": ServiceRequest("http", Said(_post("llm", "/v1/chat/completions", CONVERSATION, "application/json"), OK)),
+}

@@ -4,7 +4,6 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from models.adapted_client import AdaptedClient
 from models.adapter import Adapter, AdapterError, check_adapter, fault_in
 from models.client import REFRESH_AFTER, ChatClient, converse_once, read_back
+from models.components import COMPONENTS
 from models.config import PlatformConfig
 from models.defects import DEFECTS
 from models.device import (
@@ -31,19 +31,17 @@ from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redi
 from models.malformed import malformed_frames, malformed_texts
 from models.platform import serve
 from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome
-from models.requests import CLICKHOUSE_ASKED, LLM_ASKED, POSTGRES_ASKED, POSTGRES_OPENED, REDIS_ASKED
+from models.requests import SERVICE_REQUESTS
 from models.secret import DEMO_SECRET
 from models.tokens import claimed_by, issue_login
 from models.trespass import TRESPASSES, Trespasser
+from models.unfinished import unfinished
 from models.wire import WireDatabase
 from models.workflow import KINDS
 from properties import PROMISES
 from properties.conformance import conformities
-from properties.exchange import user_of
 from properties.measures import OBJECTIVES, measures
-from properties.observed import are_logged, are_told
 from properties.places import GATEWAYS
-from properties.storm import ends_life
 from properties.transitions import transitions, transitions_in
 from simulator import (
     Event,
@@ -65,7 +63,7 @@ from simulator.errors import AdapterFailedError, InputError
 from simulator.journeys.journey import Journey, Leg
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample
-from simulator.load.service_request import Said, ServiceRequest
+from simulator.load.service_request import ServiceRequest
 from simulator.redaction import conceal
 from simulator.services.clickhouse import SimulatedClickHouse
 from simulator.services.llm import SimulatedLLM
@@ -100,10 +98,6 @@ DIAMOND: dict[str, Any] = {
 """A workflow of every kind of agent, two of them side by side."""
 NODES_MAX = 6
 WELCOME_WITHIN_S = 3.0
-ARRIVES_WITHIN_S = 3.0
-"""How long a message that its device has given up may be on its way, or about to be stored, all the same."""
-ENDS_WITHIN_S = 3.0
-"""How long a gateway may take to end a connection that its user has left: what it waits for may come late."""
 STALL_S_MAX = 9.0
 EXPIRED_FOR_S = 0.5
 """How long ago a token must have expired to be tried as one that has."""
@@ -126,12 +120,6 @@ PATIENCE: Mapping[str, float] = {
     "all agents of all open messages": CONFIG.open_messages_max * NODES_MAX * CONFIG.clickhouse_timeout_s,
     "analytics to be gathered and drained": CONFIG.analytics_linger_s + CONFIG.drain_interval_s,
 }
-SERVICE_REQUESTS: Mapping[str, ServiceRequest] = {
-    "redis": ServiceRequest("resp", Said(*REDIS_ASKED)),
-    "postgres": ServiceRequest("postgresql", Said(*POSTGRES_ASKED), opening=Said(*POSTGRES_OPENED)),
-    "clickhouse": ServiceRequest("http", Said(*CLICKHOUSE_ASKED)),
-    "llm": ServiceRequest("http", Said(*LLM_ASKED)),
-}
 MIX = (
     Mixed("ask", 6.0, {"question": "how was minute {number}?", "thread": THREADS[0]}),
     Mixed("ask", 2.0, {"question": PERSONAL, "thread": THREADS[1]}),
@@ -140,60 +128,6 @@ MIX = (
     ),
 )
 """What users do under load. Most questions are new: answers to the others come from the cache."""
-OF_COMPONENTS = {**OBJECTIVES, "connect": "p(99) < 2s", "degraded_rate": "< 1%"}
-
-
-def _objectives(*measures: str) -> dict[str, str]:
-    return {each: OF_COMPONENTS[each] for each in measures}
-
-
-COMPONENTS: Mapping[str, Component] = {
-    "ClickHouse": Component(
-        hosts=("clickhouse",),
-        promises=("fallback", "breaker"),
-        objectives=_objectives("clickhouse_query", "degraded_rate"),
-        journeys=("workflow-with-tools",),
-    ),
-    "WebSocket": Component(
-        hosts=("gateway-a", "gateway-b"),
-        promises=("delivery", "contract", "latency"),
-        objectives=_objectives("ws_latency", "connect"),
-        journeys=("first-chat", "reconnect", "two-devices"),
-    ),
-    "Agents": Component(
-        hosts=("agents",),
-        promises=("workflow", "finishes"),
-        objectives=_objectives("simple_agent", "complex_agent", "error_rate"),
-        journeys=("workflow-with-tools", "change-of-mind"),
-    ),
-    "Redis": Component(
-        hosts=("redis",),
-        promises=("resources",),
-        under_faults=("degradation",),
-        objectives=_objectives("ws_latency", "connect"),
-        journeys=("reconnect", "long-conversation"),
-    ),
-    "Auth": Component(
-        hosts=("gateway-a", "gateway-b", "redis"),
-        promises=("auth", "isolation"),
-        objectives=_objectives("connect"),
-        journeys=("logout-everywhere", "intruder"),
-    ),
-    "PostgreSQL": Component(
-        hosts=("postgres",),
-        promises=("durability", "delivery"),
-        objectives=_objectives("ws_latency", "success_rate"),
-        journeys=("long-conversation", "reconnect"),
-    ),
-    "LLM": Component(
-        hosts=("llm",),
-        promises=("isolation",),
-        under_faults=("degradation",),
-        objectives=_objectives("simple_agent", "complex_agent", "degraded_rate"),
-        journeys=("first-chat", "workflow-with-tools"),
-    ),
-}
-"""What the platform is made of, as its engineers speak of it."""
 NEXT_RELEASE = "next-release"
 NEXT_RELEASE_SENTENCE = "{0} runs the next release from its next start on, for {for_s} s"
 STAY_S = 2.0
@@ -446,42 +380,7 @@ class ChatSystem(System):
 
     def pending(self, history: History) -> Iterable[Pending]:
         """Name messages under way or unanswered, connections just ending, undrained analytics, breakers not closed."""
-        accepted = {
-            str(event.data["message"]): str(event.data["user"])
-            for event in history.observed("message_accepted", "run_started")
-        }
-        arrived = {event.data["message"] for event in history.observed("message_accepted")}
-        if not are_logged(history, *GATEWAYS):
-            # Then what users are told is all that there is to go by.
-            told = [event for event in history.observed("frame") if event.data["type"] == "ack"]
-            arrived.update(event.data["id"] for event in told)
-            accepted.update((str(event.data["id"]), user_of(event)) for event in told)
-        for sent in history.observed("message_sent"):
-            if sent.data["message"] not in arrived and history.now_s < sent.at_s + ARRIVES_WITHIN_S:
-                yield Pending(f"{sent.data['message']} may still arrive", needs=("gateway",))
-        answered = {event.data["to"] for event in history.observed("frame") if event.data["type"] == "reply"}
-        # A message may be stored although its gateway does not know: then the agents find it.
-        for message, user in accepted.items() if are_told(history, "reply") else ():
-            if message not in answered:
-                yield Pending(f"{user} waits for the reply to {message}", needs=(f"user:{user}", "agents"))
-        left_s = {
-            event.host.removeprefix("user:"): event.at_s
-            for event in history.observed("client_state")
-            if event.data["state"] == "disconnected"
-        }
-        for opened in connections_of(history):
-            user = str(opened.data["user"])
-            if opened.at_s <= left_s.get(user, -inf) and history.now_s < left_s[user] + ENDS_WITHIN_S:
-                what = f"{opened.host} may still be ending a connection that {user} has left"
-                yield Pending(what, needs=(opened.host,))
-        for message, state in analytics_of(history).items():
-            if state != "analytics_written":
-                # They have to come as far as the buffer while ClickHouse is away.
-                needs = ("agents",) if state == "reply_stored" else ("agents", "clickhouse")
-                yield Pending(f"the analytics of {message} are not written yet ({state})", needs)
-        for (host, breaker), state in breakers_of(history).items():
-            if state != "closed":
-                yield Pending(f"the breaker of {breaker} in {host} is {state}", needs=(host, breaker))
+        return unfinished(history)
 
     async def inspect(self, observer: Observer) -> None:
         """Record what the stores hold."""
@@ -574,47 +473,6 @@ class ChatSystem(System):
             expired=_expired_token(user, self.token_s),
             others_session=next((each for name, each in self.sessions.items() if name != user.name), None),
         )
-
-
-def analytics_of(history: History) -> dict[str, str]:
-    """Return, per message, the last that was heard of its analytics.
-
-    What the agents had neither written nor buffered when they crashed is lost, as it may be: nobody was promised it.
-    """
-    states: dict[str, str] = {}
-    for event in history.events:
-        if event.name in ("reply_stored", "analytics_buffered", "analytics_written"):
-            states[str(event.data["message"])] = event.name
-        elif event.name == "analytics_lost":
-            states.pop(str(event.data["message"]), None)
-        elif ends_life(event) and event.host == "agents":
-            states = {message: state for message, state in states.items() if state != "reply_stored"}
-    return states
-
-
-def connections_of(history: History) -> list[Event]:
-    """Return the openings of the connections that no gateway has closed, nor lost with its memory."""
-    opened: dict[tuple[str, object], Event] = {}
-    for event in history.events:
-        if event.name == "connection_opened":
-            opened[event.host, event.data["connection"]] = event
-        elif event.name == "connection_closed":
-            opened.pop((event.host, event.data["connection"]), None)
-        elif ends_life(event):
-            opened = {key: opening for key, opening in opened.items() if key[0] != event.host}
-    return list(opened.values())
-
-
-def breakers_of(history: History) -> dict[tuple[str, str], str]:
-    """Return each breaker's present state. It lives in its host's memory: after a crash it begins anew."""
-    states: dict[tuple[str, str], str] = {}
-    for event in history.events:
-        if event.name == "breaker_moved":
-            states[event.host, str(event.data["breaker"])] = str(event.data["new"])
-        elif ends_life(event):
-            for key in [key for key in states if key[0] == event.host]:
-                del states[key]
-    return states
 
 
 def client_of(user: User) -> Device:

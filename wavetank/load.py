@@ -184,6 +184,27 @@ def _table(measured: Measured) -> Iterator[str]:
     yield "  " + ", ".join(f"{name} {rate}" for name, rate in rates.items())
 
 
+def _objective(judged: Judged) -> dict[str, object]:
+    return {
+        "measure": judged.objective.measure,
+        "objective": str(judged.objective),
+        "met": judged.met.value,
+        "value": judged.value if judged.samples else None,
+        "samples": judged.samples,
+    }
+
+
+def _measure(tally: Tally) -> dict[str, object]:
+    return {
+        "samples": tally.count,
+        "lost": tally.lost,
+        "min": tally.least,
+        "max": tally.most,
+        "avg": tally.total / tally.count,
+        **{f"p{each:g}": tally.percentile(each) for each in PERCENTILES},
+    }
+
+
 def _percentiles(tally: Tally) -> dict[str, float | None]:
     """Return percentiles by name; None for what never came."""
     values = {f"p{each:g}": tally.percentile(each) for each in PERCENTILES_OVER_TIME}
@@ -209,27 +230,8 @@ def _as_json(
         "profile": profile,
         "load": load,
         "seed": seed,
-        "objectives": [
-            {
-                "measure": each.objective.measure,
-                "objective": str(each.objective),
-                "met": each.met.value,
-                "value": each.value if each.samples else None,
-                "samples": each.samples,
-            }
-            for each in judged
-        ],
-        "measures": {
-            name: {
-                "samples": tally.count,
-                "lost": tally.lost,
-                "min": tally.least,
-                "max": tally.most,
-                "avg": tally.total / tally.count,
-                **{f"p{each:g}": tally.percentile(each) for each in PERCENTILES},
-            }
-            for name, tally in loaded.measured.tallies.items()
-        },
+        "objectives": [_objective(each) for each in judged],
+        "measures": {name: _measure(tally) for name, tally in loaded.measured.tallies.items()},
         "windows": {
             name: [
                 {"at_s": place * loaded.measured.window_s, "samples": each.count, **_percentiles(each)}

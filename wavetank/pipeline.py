@@ -1,8 +1,5 @@
 """`wavetank pipeline`: the stages from unit to chaos, one after another, as a file describes them."""
 
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -10,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
-from types import FrameType
-from typing import Self
 
 import attrs
 import click
@@ -20,6 +15,7 @@ from simulator.errors import EnvironmentFailedError, InputError, known_names
 from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
+from wavetank.children import INTERRUPTED, Children
 from wavetank.provenance import provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
 from wavetank.stages import STANDARD, Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
@@ -32,8 +28,6 @@ EVIDENCE = Path(".wavetank") / "evidence"
 SECONDS_MIN = 5.0
 """However small the scale: in less nothing could be measured."""
 TOLD_LINES_MAX = 6
-INTERRUPTED = 130
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EPILOG = """
 \b
@@ -68,15 +62,6 @@ class Job:
 
     name: str
     words: tuple[str, ...]
-
-
-@attrs.frozen
-class Ended:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
 
 
 @attrs.frozen
@@ -205,17 +190,17 @@ def run(
         click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     ran: list[Ran] = []
-    with Commands() as commands:
+    with Children() as children:
         for name, stage in stages.items():
             ran.append(Ran(name))
-            with _environment(stage, staged, commands) as target:
-                _run_stage(stage, planned[name], target, ran[-1], commands)
-            if commands.are_told_to_end or (ran[-1].code and not keep_going):
+            with _environment(stage, staged, children) as target:
+                _run_stage(stage, planned[name], target, ran[-1], children)
+            if children.are_told_to_end or (ran[-1].code and not keep_going):
                 break
     left = [name for name in stages if name not in {each.name for each in ran}]
-    code = INTERRUPTED if commands.are_told_to_end else next((each.code for each in ran if each.code), 0)
+    code = INTERRUPTED if children.are_told_to_end else next((each.code for each in ran if each.code), 0)
     for name in left:
-        why = "interrupted" if commands.are_told_to_end else "a stage before it failed"
+        why = "interrupted" if children.are_told_to_end else "a stage before it failed"
         click.echo(f"- {name}: not run: {why}")
     scaled = f", SCALED by {scale:g}" if scale != 1 else ""
     click.echo(f"\n{'passed' if not code else 'FAILED'}{scaled}")
@@ -226,7 +211,7 @@ def run(
         "defects": defects,
         "scale": scale,
         "exit_code": code,
-        "interrupted": commands.are_told_to_end,
+        "interrupted": children.are_told_to_end,
         "stages": [{"name": each.name, "exit_code": each.code, "jobs": each.done} for each in ran],
         "not_run": left,
     }
@@ -235,7 +220,7 @@ def run(
 
 
 @contextmanager
-def _environment(stage: Stage, staged: Sequence[str], commands: "Commands") -> Iterator[Path | None]:
+def _environment(stage: Stage, staged: Sequence[str], children: Children) -> Iterator[Path | None]:
     """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it.
 
     `staged` are options of `staging up`.
@@ -246,17 +231,17 @@ def _environment(stage: Stage, staged: Sequence[str], commands: "Commands") -> I
     with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
         directory = Path(name)
         try:
-            up = commands.run(("staging", "up", *staged), directory)
-            if commands.are_told_to_end:
+            up = children.run(("staging", "up", *staged), directory)
+            if children.are_told_to_end:
                 raise KeyboardInterrupt
             if up.code:
                 raise EnvironmentFailedError(f"the staging did not come up: {up.err.strip()}")
             yield directory / "target.toml"
         finally:
-            commands.run(("staging", "down"), directory, is_last=True)
+            children.run(("staging", "down"), directory, is_last=True)
 
 
-def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran, commands: "Commands") -> None:
+def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran, children: Children) -> None:
     """Run the jobs of a stage, as many at once as it allows, until one fails if it is to fail fast."""
     at_once = (cpu_count() or 1) if getattr(stage, "parallel", False) else 1
     fail_fast = getattr(stage, "fail_fast", False)
@@ -264,7 +249,7 @@ def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran,
     def attempt(job: Job) -> Done | None:
         if fail_fast and ran.code:
             return None
-        done = _tried(job, target, stage.retries, commands)
+        done = _tried(job, target, stage.retries, children)
         ran.done.append(done)
         return done
 
@@ -274,7 +259,7 @@ def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran,
                 click.echo("\n".join(_told(ran.name, done)))
 
 
-def _tried(job: Job, target: Path | None, retries: int, commands: "Commands") -> Done:
+def _tried(job: Job, target: Path | None, retries: int, children: Children) -> Done:
     """Run a job until it succeeds or its retries are used up."""
     begun_s = time.perf_counter()
     words = [*job.words, "--json", str((EVIDENCE / f"{job.name}.json").resolve())]
@@ -284,7 +269,7 @@ def _tried(job: Job, target: Path | None, retries: int, commands: "Commands") ->
     tries = 0
     while True:
         tries += 1
-        ended = commands.run(words, Path.cwd())
+        ended = children.run(words, Path.cwd())
         if ended.code in (0, INTERRUPTED) or tries > retries:
             said = (ended.out.strip() or ended.err.strip()).splitlines()
             return Done(job, ended.code, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
@@ -300,52 +285,6 @@ def _without(words: Sequence[str], option: str) -> Iterator[str]:
             skip = True
         else:
             yield word
-
-
-class Commands:
-    """Commands of wavetank as processes of their own sessions: what ends them in order is ours to pass on, once.
-
-    Use as a context manager, which takes Ctrl-C, SIGTERM and a terminal that is gone.
-    """
-
-    def __init__(self) -> None:
-        self.are_told_to_end = False
-        self._running: dict[subprocess.Popen[str], None] = {}
-
-    def run(self, words: Sequence[str], directory: Path, *, is_last: bool = False) -> Ended:
-        """Run one to its end. Once they are told to end, only what is the last of all is begun."""
-        if self.are_told_to_end and not is_last:
-            return Ended(INTERRUPTED, "", "")
-        with subprocess.Popen(
-            [sys.executable, "-m", "wavetank", *words],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            if not is_last:
-                self._running[process] = None
-                if self.are_told_to_end:  # while it was started
-                    process.send_signal(signal.SIGINT)
-            out, err = process.communicate()
-            self._running.pop(process, None)
-        return Ended(process.returncode, out, err)
-
-    def end(self, _number: int, _frame: FrameType | None) -> None:
-        """Let all that run undo what they have done, and end; whoever is told twice ends at once."""
-        for process in list(self._running):
-            process.send_signal(signal.SIGKILL if self.are_told_to_end else signal.SIGINT)
-        self.are_told_to_end = True
-
-    def __enter__(self) -> Self:
-        self._before = [(number, signal.signal(number, self.end)) for number in ENDING]
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before:
-            signal.signal(number, handler)
 
 
 def _told(stage: str, done: Done) -> Iterator[str]:

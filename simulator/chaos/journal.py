@@ -1,7 +1,7 @@
 """The journal of an experiment, in the Chaos Toolkit's form (chaostoolkit.org/reference/api/journal)."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from math import isfinite
@@ -34,24 +34,8 @@ def journal_of(outcome: ExperimentResult, begun_at: datetime, seed: int, trace: 
     def at(seconds: float) -> str:
         return (begun_at + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
-    def steady(phase: Phase | None, probes: list[Probe]) -> dict[str, Any]:
-        if phase is None:
-            return {}
-        runs = [
-            {
-                "activity": {"type": "probe", **msgspec.to_builtins(probe)},
-                "start": at(phase.from_s),
-                "end": at(phase.until_s),
-                "duration": phase.until_s - phase.from_s,
-                "status": "failed" if judged.met is Met.NO_SAMPLES else "succeeded",
-                "output": judged.value if isfinite(judged.value) else None,
-                "tolerance_met": judged.met is Met.MET,
-            }
-            for probe, judged in zip(probes, phase.judged, strict=True)
-        ]
-        return {"steady_state_met": phase.is_met, "probes": runs}
-
     probes = list(experiment.steady_state.probes)
+    held = [each for each in probes if each.during != ANY]
     actions = list(_done(experiment, struck_in(result.history)))
     return {
         "chaoslib-version": f"wavetank {version('wavetank')}",
@@ -64,17 +48,13 @@ def journal_of(outcome: ExperimentResult, begun_at: datetime, seed: int, trace: 
         "status": STATUSES[outcome.status],
         "deviated": outcome.status is Status.DEVIATED,
         "steady_states": {
-            "before": steady(outcome.before, probes),
-            "during": [steady(outcome.during, [each for each in probes if each.during != ANY])]
-            if outcome.during is not None
-            else [],
-            "after": steady(outcome.after, probes),
+            "before": _steady(outcome.before, probes, at),
+            "during": [_steady(outcome.during, held, at)] if outcome.during is not None else [],
+            "after": _steady(outcome.after, probes, at),
         },
-        "run": [_activity(each, at(begun_s), at(begun_s), 0.0) for each, begun_s, _ in actions],
+        "run": [_activity(each, at(begun_s)) for each, begun_s, _ in actions],
         "rollbacks": [
-            _activity(each, at(ended_s), at(ended_s), 0.0, prefix="the end of: ")
-            for each, _, ended_s in actions
-            if ended_s is not None
+            _activity(each, at(ended_s), "the end of: ") for each, _, ended_s in actions if ended_s is not None
         ],
         "wavetank": {
             "outcome": outcome.status.value,
@@ -85,6 +65,25 @@ def journal_of(outcome: ExperimentResult, begun_at: datetime, seed: int, trace: 
             "trace": trace,
         },
     }
+
+
+def _steady(phase: Phase | None, probes: list[Probe], at: Callable[[float], str]) -> dict[str, Any]:
+    """Return what probes showed of a phase; nothing for one that there was not."""
+    if phase is None:
+        return {}
+    runs = [
+        {
+            "activity": {"type": "probe", **msgspec.to_builtins(probe)},
+            "start": at(phase.from_s),
+            "end": at(phase.until_s),
+            "duration": phase.until_s - phase.from_s,
+            "status": "failed" if judged.met is Met.NO_SAMPLES else "succeeded",
+            "output": judged.value if isfinite(judged.value) else None,
+            "tolerance_met": judged.met is Met.MET,
+        }
+        for probe, judged in zip(probes, phase.judged, strict=True)
+    ]
+    return {"steady_state_met": phase.is_met, "probes": runs}
 
 
 def _done(experiment: Experiment, struck: list[Event]) -> Iterator[tuple[Struck, float, float | None]]:
@@ -105,13 +104,13 @@ def _done(experiment: Experiment, struck: list[Event]) -> Iterator[tuple[Struck,
             yield each, begun_s, take(each, "end")
 
 
-def _activity(struck: Struck, start: str, end: str, duration: float, prefix: str = "") -> dict[str, Any]:
+def _activity(struck: Struck, at: str, prefix: str = "") -> dict[str, Any]:
     provider = {"type": "wavetank", "fault": struck.fault.kind, "at": [*struck.fault.at]}
     return {
         "activity": {"type": "action", "name": f"{prefix}{struck.action.name}", "provider": provider},
-        "start": start,
-        "end": end,
-        "duration": duration,
+        "start": at,
+        "end": at,
+        "duration": 0.0,
         "status": "succeeded",
         "output": None,
     }

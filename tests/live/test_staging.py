@@ -17,6 +17,7 @@ import pytest
 import trio
 import trio.testing
 
+from models.system import CONFIG, LLM_PROBED
 from models.system import system as chat
 from simulator.errors import EnvironmentFailedError, InputError
 from simulator.fault import Fault
@@ -46,6 +47,7 @@ from tests.live.stage import (
     wait_until,
     wavetank,
 )
+from wavetank.processes import LLM_TIMEOUT_S
 from wavetank.staging import staging
 from wavetank.supervisor import AT_REST_FOR_S, AT_REST_WITHIN_S, Supervisor
 
@@ -326,7 +328,7 @@ def renewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, "s
     interpreter.chmod(0o755)
     with serving(directory, "--api-key-env", "LLM_KEY") as (llm, port), pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        words = ("--next-release", "./python", "--llm", f"http://127.0.0.1:{port}/v1")
+        words = ("--next-release", "./python", "--llm", f"http://127.0.0.1:{port}/v1", "--model", "tried")
         yield from ((each, llm) for each in staged(directory, *words))
 
 
@@ -367,8 +369,15 @@ def test_a_heal_is_a_rollback(renewed: tuple[Path, "subprocess.Popen[str]"]) -> 
 def test_a_real_language_model_is_asked_with_its_key(renewed: tuple[Path, "subprocess.Popen[str]"]) -> None:
     """And nothing stands in for it."""
     directory, llm = renewed
-    assert "llm" not in target_in(directory).hosts
-    played(directory, plan(Step(Do("ask", 0, QUESTION), 1.0)))
+    target = target_in(directory)
+    assert "llm" not in target.hosts
+    assert target.constants == {
+        LLM_PROBED: 2 * LLM_TIMEOUT_S + CONFIG.breaker_reset_s
+    }  # who waits for one waits longer
+    result = played(directory, plan(Step(Do("ask", 0, QUESTION), 1.0)))
+    request = result.history.observed("llm_exchanged")[0].data["request"]
+    assert isinstance(request, dict)
+    assert request["model"] == "tried"
     assert llm.stdout is not None
     assert json.loads(llm.stdout.readline())["question"] == f"{QUESTION['question']}"
 

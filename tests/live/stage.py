@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -70,11 +71,8 @@ def control_of(target: Target) -> Control:
 
 
 def status_of(target: Target) -> dict[str, Value]:
-    control = control_of(target)
-    try:
+    with closing(control_of(target)) as control:
         return control.order("status")
-    finally:
-        control.close()
 
 
 def hosts_up(target: Target) -> dict[str, Value]:

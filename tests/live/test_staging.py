@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -301,10 +302,9 @@ def test_a_staging_ends_whole_however_it_ends(tmp_path: Path) -> None:
 
     assert wavetank("staging", "up", cwd=tmp_path).returncode == 0
     target = target_in(tmp_path)
-    control = control_of(target)
-    control.order("freeze", host="clickhouse")
-    os.kill(pid_of(target), signal.SIGKILL)
-    control.close()
+    with closing(control_of(target)) as control:
+        control.order("freeze", host="clickhouse")
+        os.kill(pid_of(target), signal.SIGKILL)
     wait_nothing_left(target)
     status = wavetank("staging", "status", cwd=tmp_path)
     assert status.returncode == 2
@@ -337,33 +337,31 @@ def test_another_release_runs_from_the_next_start_on_until_it_is_taken_back(
 ) -> None:
     directory, _ = renewed
     target, log = target_in(directory), directory / "next.log"
-    control = control_of(target)
-    for is_on in (True, False):
-        before = log.read_text()
-        control.order("trouble", host="gateway-b", name="next-release", on=is_on)
-        control.order("terminate", host="gateway-b")
-        control.order("restart", host="gateway-b")
-        wait_until(lambda: hosts_up(target)["gateway-b"] is True)
-        assert ("serve --role gateway" in log.read_text().removeprefix(before)) is is_on
-    with pytest.raises(EnvironmentFailedError, match="host 'redis' is no process of the platform"):
-        control.order("trouble", host="redis", name="next-release", on=True)
-    control.close()
+    with closing(control_of(target)) as control:
+        for is_on in (True, False):
+            before = log.read_text()
+            control.order("trouble", host="gateway-b", name="next-release", on=is_on)
+            control.order("terminate", host="gateway-b")
+            control.order("restart", host="gateway-b")
+            control.order("revive")  # which returns when it answers: a process is up before it has said anything
+            assert ("serve --role gateway" in log.read_text().removeprefix(before)) is is_on
+        with pytest.raises(EnvironmentFailedError, match="host 'redis' is no process of the platform"):
+            control.order("trouble", host="redis", name="next-release", on=True)
 
 
 def test_a_heal_is_a_rollback(renewed: tuple[Path, "subprocess.Popen[str]"]) -> None:
     """Or what was tried would be left behind."""
     directory, _ = renewed
-    control = control_of(target_in(directory))
-    control.order("trouble", host="agents", name="next-release", on=True)
-    control.order("crash", host="agents")
-    control.order("restart", host="agents")
-    wait_until(lambda: "serve --role agents" in (directory / "next.log").read_text())
-    pids = control.order("status")["pids"]
-    before = (directory / "next.log").read_text()
-    control.order("heal")
-    assert control.order("status")["pids"]["agents"] != pids["agents"]  # type: ignore[index, call-overload]
-    assert (directory / "next.log").read_text() == before
-    control.close()
+    with closing(control_of(target_in(directory))) as control:
+        control.order("trouble", host="agents", name="next-release", on=True)
+        control.order("crash", host="agents")
+        control.order("restart", host="agents")
+        wait_until(lambda: "serve --role agents" in (directory / "next.log").read_text())
+        pids = control.order("status")["pids"]
+        before = (directory / "next.log").read_text()
+        control.order("heal")
+        assert control.order("status")["pids"]["agents"] != pids["agents"]  # type: ignore[index, call-overload]
+        assert (directory / "next.log").read_text() == before
 
 
 def test_a_real_language_model_is_asked_with_its_key(renewed: tuple[Path, "subprocess.Popen[str]"]) -> None:

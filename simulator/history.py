@@ -132,11 +132,8 @@ class History:
         operation: int | None = None,
     ) -> Event:
         """Append one event, with the data as they are now. Raises InputError for data that JSON cannot hold."""
-        # A copy, because whoever reported a list may go on changing it, and the past must not change with it.
-        kept = {key: copy.deepcopy(value) if type(value) in _MUTABLE else value for key, value in (data or {}).items()}
-        unseen = self._unseen()
-        event = Event(len(self.events), round(self._now(), 6), kind, host, name, kept, operation)
-        fields = (event.at_s, kind.value, host, name, kept, operation, unseen)
+        event, unseen = self.event(kind, host, name, data, operation), self._unseen()
+        fields = (event.at_s, kind.value, host, name, event.data, operation, unseen)
         try:
             encoded = msgspec.json.encode(fields, order="deterministic")
         except (TypeError, ValueError) as error:
@@ -153,6 +150,12 @@ class History:
         elif kind in _COMPLETIONS:
             self._completed[operation] = event
         return event
+
+    def event(self, kind: Kind, host: str, name: str, data: Mapping[str, Value] | None, operation: int | None) -> Event:
+        """Return what would be the next event, with the data as they are now."""
+        # A copy, because whoever reported a list may go on changing it, and the past must not change with it.
+        kept = {key: copy.deepcopy(value) if type(value) in _MUTABLE else value for key, value in (data or {}).items()}
+        return Event(len(self.events), round(self._now(), 6), kind, host, name, kept, operation)
 
     @property
     def operations_begun(self) -> int:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from simulator.history import Value
 
-__all__ = ["conceal", "redacted", "redacted_value"]
+__all__ = ["conceal", "known_secrets", "redacted", "redacted_value"]
 
 CONCEALED = "<secret>"
 SHORTEST = 4
@@ -24,6 +24,11 @@ def conceal(secret: str) -> None:
         # The longest first, or what is left of one that holds another would show.
         longest_first = sorted(_known, key=len, reverse=True)
         _patterns[:] = [re.compile("|".join(map(re.escape, longest_first)))]
+
+
+def known_secrets() -> list[str]:
+    """Return the secrets that are kept out, in the order in which they were learned."""
+    return list(_known)
 
 
 def redacted(text: str) -> str:

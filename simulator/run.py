@@ -160,6 +160,10 @@ class Run:
         """End every fault, and tell every user's client to come to rest."""
         self._heal("heal", {})
 
+    def unfinished(self) -> dict[int, Pending]:
+        """Return what was begun for users and is not finished, each by a number of its own."""
+        return dict(self._unfinished)
+
     def pending(self) -> list[Pending]:
         """Return what is not finished although nothing excuses it: operations first, then what the system says."""
         return [each for each in self._all_pending() if self._excuses.excuse(each) is None]
@@ -186,11 +190,15 @@ class Run:
         for number, (_fault, end) in list(self._open_faults.items()):
             if number not in left:
                 end()
+        self.settle_users()
+
+    def settle_users(self) -> None:
+        """Tell every user's client to come to rest."""
         for user in self.users:
             self._start_counted(user, Pending(f"settle of {user.name} did not return"), partial(self._settle, user))
 
     def _all_pending(self) -> Iterator[Pending]:
-        yield from self._unfinished.values()
+        yield from self.unfinished().values()
         for each in self.system.pending(self.history):
             yield Pending(each) if isinstance(each, str) else each
 

@@ -20,7 +20,7 @@ import attrs
 from simulator.apart import Apart
 from simulator.errors import EnvironmentFailedError, InputError
 
-__all__ = ["Alone", "Pool", "Workers", "check_portable", "is_portable", "told_to_stop"]
+__all__ = ["Alone", "Pool", "Workers", "check_portable", "is_portable", "process_context", "told_to_stop"]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -43,6 +43,14 @@ def told_to_stop() -> bool:
 
 
 def _nothing(_result: object) -> None: ...
+
+
+def process_context() -> Any:
+    """Return how processes are begun here.
+
+    Forked ones need not import everything again; elsewhere than on Linux a fork is not safe.
+    """
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 def is_portable(system: object) -> bool:
@@ -134,8 +142,7 @@ class Pool:
         self._is_own = connect is None
         self._deaths = deaths
         self._executor: Executor | None = None
-        # Forked workers need not import everything again; elsewhere than on Linux a fork is not safe.
-        self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._context = process_context()
         self._stopping = self._context.Event()
         self._unwanted: list[Future[Any]] = []
 

@@ -113,8 +113,12 @@ def driven(
     ends_before: EndsBefore = never,
     *,
     is_heavy: bool = False,
+    workers: int = 1,
 ) -> LoadResult:
-    """Drive it, with progress on the terminal. Raises InputError for a plan that cannot be done to it."""
+    """Drive it, with progress on the terminal, a real one by so many processes.
+
+    Raises InputError for a plan that cannot be done to it.
+    """
     why_not = driving.why_not(plan)
     if why_not:
         raise InputError(f"this cannot be done to {driving.target_file}: {why_not}.")
@@ -132,4 +136,5 @@ def driven(
                 progress.stepped,
                 ends_before,
                 is_heavy=is_heavy,
+                workers=workers,
             )

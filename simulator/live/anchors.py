@@ -110,7 +110,8 @@ class WatchedHistory(History):
     def __init__(self) -> None:
         self._begun_s = trio.current_time()
         self._begun_at_s = time.time()
-        self._logged_s: float | None = None
+        self.present_s: float | None = None
+        """The moment that is taken for the present, in seconds since the run began; None for that of the clock."""
         super().__init__(self._now_s)
         self._seen: Seen = Counter()
         self._changed = trio.lowlevel.ParkingLot()
@@ -125,20 +126,24 @@ class WatchedHistory(History):
         kept = {redacted(key): redacted_value(value) for key, value in (data or {}).items()}
         return super().record(kind, host, name, kept, operation)
 
-    def record_logged(self, host: str, name: str, data: Mapping[str, Value], logged_at_s: float) -> None:
-        """Append what a host logged a moment ago, with the time of that, but never one before the last event's.
+    def moment_of(self, epoch_s: float) -> float:
+        """Return which moment of the run, up to now, a time in seconds since the epoch is."""
+        return min(epoch_s - self._begun_at_s, self._clock_s())
 
-        `logged_at_s` is in seconds since the epoch.
-        """
-        latest_s = self.events[-1].at_s if self.events else 0.0
-        self._logged_s = max(latest_s, min(logged_at_s - self._begun_at_s, self._now_s()))
+    def record_at(self, event: Event) -> None:
+        """Append what happened a moment ago, with the time of that, but never one before the last event's."""
+        present_s = self.present_s
+        self.present_s = max(self.events[-1].at_s if self.events else 0.0, event.at_s)
         try:
-            self.record(Kind.OBSERVE, host, name, data)
+            self.record(event.kind, event.host, event.name, event.data, event.operation)
         finally:
-            self._logged_s = None
+            self.present_s = present_s
 
     def _now_s(self) -> float:
-        return trio.current_time() - self._begun_s if self._logged_s is None else self._logged_s
+        return self._clock_s() if self.present_s is None else self.present_s
+
+    def _clock_s(self) -> float:
+        return trio.current_time() - self._begun_s
 
     def further(self, seen: Seen) -> Seen:
         """Return what will have been seen when all this has been seen once more, from now on."""

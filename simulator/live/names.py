@@ -45,8 +45,17 @@ class LiveNames(trio.abc.HostnameResolver):
     same order as in a simulation.
     """
 
-    def __init__(self, target: Target, hosts: Sequence[Host], users: Sequence[str], nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        target: Target,
+        hosts: Sequence[Host],
+        users: Sequence[str],
+        nursery: trio.Nursery,
+        place: int | None = None,
+    ) -> None:
         self._target = target
+        # A process's own part of 127/8, so that two replays at once do not meet.
+        self._network = f"127.{100 + (os.getpid() if place is None else place) % 100}"
         self._nursery = nursery
         self._addresses = itertools.count(1)
         self._askers = [*(host.name for host in hosts), *users]
@@ -106,10 +115,8 @@ class LiveNames(trio.abc.HostnameResolver):
         return proxy
 
     def _proxy(self, host: str) -> Proxy:
-        # The process's own part of 127/8, so that two replays at once do not meet.
-        network = f"127.{100 + os.getpid() % 100}"
         number = next(self._addresses)
-        own = f"{network}.{number // 250}.{number % 250 + 1}"
+        own = f"{self._network}.{number // 250}.{number % 250 + 1}"
         framing = framing_of(self._target.hosts[host].protocol)
         return Proxy(self._target.address(host), host=own, framing=framing)
 

@@ -7,32 +7,31 @@ not repeated: weather, that is the order of tasks and the jitter of single messa
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 import trio
-import trio.socket
 
 from simulator.deviation import Hold
 from simulator.errors import EnvironmentFailedError
-from simulator.history import Kind, Value
+from simulator.history import Event, Kind, Value
 from simulator.live.anchors import Anchors, Seen, WatchedHistory
 from simulator.live.deployment import Deployment
 from simulator.live.logs import opened_log
-from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis
-from simulator.live.sockets import LiveSockets
 from simulator.live.target import Target, described
 from simulator.live.undo import UndoJournal
+from simulator.live.users import LiveUsers
 from simulator.plan import Plan, Step, Strike
 from simulator.property import Property
-from simulator.run import OBSERVER, Result, Run, judge
+from simulator.run import OBSERVER, Result, judge
 from simulator.system import System
-from simulator.user import Observer, user_host
+from simulator.user import Observer
 from simulator.world.host import describe
 
-__all__ = ["Drive", "LiveResult", "LiveRun", "Stray", "run_live"]
+__all__ = ["Drive", "LiveResult", "LiveRun", "MakesRun", "Stray", "run_live"]
 
 QUIET_POLL_S = 0.1
 QUIET_POLLS = 3  # in a row without anything pending: a host may log a moment after a user has seen what it did
@@ -62,8 +61,11 @@ class LiveResult(Result):
     strays: tuple[Stray, ...]
 
 
-class LiveRun(Run):
-    """A run on a deployment, inside a Trio run of its own. Made and driven by `run_live`."""
+class LiveRun(LiveUsers):
+    """A run on a deployment, inside a Trio run of its own. Made and driven by `run_live`.
+
+    `acting` are the numbers of the users who act from this process: all, unless others act from elsewhere.
+    """
 
     history: WatchedHistory
     nemesis: LiveNemesis
@@ -75,17 +77,14 @@ class LiveRun(Run):
         target: Target,
         deployment: Deployment,
         nursery: trio.Nursery,
+        acting: Iterable[int] | None = None,
     ) -> None:
-        super().__init__(system, plan.setting, WatchedHistory())
-        users = [user_host(number) for number in range(plan.setting.users)]
-        names = LiveNames(target, self.hosts, users, nursery)
-        trio.socket.set_custom_hostname_resolver(names)
-        trio.socket.set_custom_socket_factory(LiveSockets(names.proxy_at))
-        self.nemesis = LiveNemesis(deployment.do, names.user_proxies, plan.setting.latency_between_s, nursery)
+        acting = range(plan.setting.users) if acting is None else acting
+        super().__init__(system, plan.setting, WatchedHistory(), target, acting, nursery)
+        self.nemesis = LiveNemesis(deployment.do, self.names.user_proxies, plan.setting.latency_between_s, nursery)
         self.strays: list[Stray] = []
         self._observer = Observer(lambda name, data: self.observe(OBSERVER, name, data), target.reaches)
         self._deployment = deployment
-        self._nursery = nursery
         self._during: Seen = Counter()  # the effect of the step that begins
         self._effects: list[Seen] = []
         self._scale = target.scale_of(system.patience)
@@ -94,8 +93,6 @@ class LiveRun(Run):
         self._logs = {
             name: opened_log(host) for name, host in target.hosts.items() if host.log is not None or host.log_command
         }
-        for number in range(plan.setting.users):
-            self.add_user(number)
         start: dict[str, Value] = {
             "users": plan.setting.users,
             "latency_s": plan.setting.longest_latency_s,
@@ -108,15 +105,6 @@ class LiveRun(Run):
     def processes(self) -> dict[str, int]:
         """Return the process ids of the hosts, as far as they run here and the target's means know them."""
         return self._deployment.processes()
-
-    def start_task(self, host: str, task: Callable[[], Awaitable[None]]) -> None:
-        """Start an async function for a host."""
-
-        async def start() -> None:
-            on_host(host)
-            await task()
-
-        self._nursery.start_soon(start)
 
     def call_after(self, delay_s: float, action: Callable[[], None]) -> None:
         """Call `action`, which ends a fault, once: in real time, and not before it has had its effect."""
@@ -221,9 +209,15 @@ class LiveRun(Run):
 
     def read_logs(self) -> None:
         """Record what the hosts have logged up to now as their observations, in the order in which they did."""
-        entries = [(host, entry) for host, log in self._logs.items() for entry in log.read()]
-        for host, entry in sorted(entries, key=lambda each: each[1].logged_at_s):
-            self.history.record_logged(host, entry.name, entry.fields, entry.logged_at_s)
+        for event in sorted(self.logged(), key=lambda each: each.at_s):
+            self.history.record_at(event)
+
+    def logged(self) -> Iterator[Event]:
+        """Yield what the hosts have logged since the last time, each at the moment when they did."""
+        for host, log in self._logs.items():
+            for entry in log.read():
+                at_s = self.history.moment_of(entry.logged_at_s)
+                yield Event(0, at_s, Kind.OBSERVE, host, entry.name, entry.fields)
 
     def close_logs(self) -> None:
         """Read no logs any more."""
@@ -269,39 +263,33 @@ class LiveRun(Run):
 
 
 Drive: TypeAlias = Callable[[LiveRun], Awaitable[None]]
+MakesRun: TypeAlias = Callable[[System, Plan, Target, Deployment, trio.Nursery], LiveRun]
 
 
 async def run_live(
-    system: System, plan: Plan, drive: Drive, target: Target, properties: Iterable[Property]
+    system: System, plan: Plan, drive: Drive, target: Target, properties: Iterable[Property], make: MakesRun = LiveRun
 ) -> LiveResult:
     """Apply a plan to a deployment, judge what was seen, and undo everything, also when interrupted.
 
-    The system is one `on_target`; `drive` takes the plan's steps, as `LiveRun.play` does. Raises InputError for a plan
-    that was made for other operations, before anything is touched; and EnvironmentFailedError, perhaps within a group,
-    when the deployment does not do what it should.
+    The system is one `on_target`; `drive` takes the plan's steps, as `LiveRun.play` does, in the run that `make`
+    makes. Raises InputError for a plan that was made for other operations, before anything is touched; and
+    EnvironmentFailedError, perhaps within a group, when the deployment does not do what it should.
     """
     system.check_plan(plan)
     deployment = Deployment(target, UndoJournal(described(target)))
     try:
         await trio.to_thread.run_sync(deployment.reset)
         try:
-            return await _run(system, plan, drive, target, deployment, properties)
+            return await _run(partial(make, system, plan, target, deployment), drive, properties)
         finally:
             deployment.heal()
     finally:
         deployment.close()
 
 
-async def _run(
-    system: System,
-    plan: Plan,
-    drive: Drive,
-    target: Target,
-    deployment: Deployment,
-    properties: Iterable[Property],
-) -> LiveResult:
+async def _run(make: Callable[[trio.Nursery], LiveRun], drive: Drive, properties: Iterable[Property]) -> LiveResult:
     async with trio.open_nursery() as nursery:
-        run = LiveRun(system, plan, target, deployment, nursery)
+        run = make(nursery)
         try:
             run.slow_links()
             nursery.start_soon(run.follow_logs)

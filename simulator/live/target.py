@@ -193,6 +193,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             elif isinstance(means, ByToxiproxy):
                 yield f"means[{number}].url", _host_of_url(means.url)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether all of it is this machine, with the one clock that it has."""
+        return all(is_loopback(host) for _, host in self.addresses())
+
     def links(self) -> Iterator[tuple[str, str]]:
         """Yield the links between hosts for which there are means."""
         for means in self.means:

@@ -106,6 +106,7 @@ def test_a_system_of_ones_own_needs_only_a_mix(tmp_path: Path) -> None:
         (("--target", "none.toml"), "the target cannot be read"),
         (("--target", "none.toml", "--defect", "cache-without-user"), "--defect plants bugs in simulation"),
         (("--json", "none/out.json"), "there is no directory"),
+        (("--workers", "2"), "--workers are for real services (--target): a simulated world is one process"),
     ],
 )
 def test_what_cannot_be_loaded_is_told_at_once(tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -14,7 +14,7 @@ import trio.testing
 from simulator.deviation import Hold
 from simulator.errors import EnvironmentFailedError
 from simulator.fault import FAULT_KINDS, Fault
-from simulator.history import Kind, Value
+from simulator.history import Event, Kind, Value
 from simulator.host import Host
 from simulator.live.anchors import WatchedHistory, anchors_of
 from simulator.live.credential import Credential
@@ -147,9 +147,13 @@ def test_what_a_host_logged_has_the_time_at_which_it_did_but_time_never_goes_bac
         history = WatchedHistory()
         begun_at_s = time.time()
         await trio.sleep(0.05)
-        history.record_logged("gateway-a", "before", {}, begun_at_s + 0.02)
-        history.record_logged("gateway-a", "long before", {}, begun_at_s - 60.0)
-        history.record_logged("gateway-a", "not yet", {}, begun_at_s + 60.0)
+
+        def record(name: str, logged_at_s: float) -> None:
+            history.record_at(Event(0, history.moment_of(logged_at_s), Kind.OBSERVE, "gateway-a", name, {}))
+
+        record("before", begun_at_s + 0.02)
+        record("long before", begun_at_s - 60.0)
+        record("not yet", begun_at_s + 60.0)
         before, long_before, not_yet = (each.at_s for each in history.events)
         assert before == pytest.approx(0.02, abs=0.005)
         assert long_before == before

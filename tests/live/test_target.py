@@ -239,7 +239,10 @@ def test_another_machine_must_be_allowed_and_meant(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost"])
 def test_this_machine_is_always_allowed(tmp_path: Path, host: str) -> None:
     """Nothing on it is anybody else's."""
-    described_as(FAR.replace("staging.example", host), tmp_path).check_allowed(confirmed=False)
+    here = described_as(FAR.replace("staging.example", host), tmp_path)
+    here.check_allowed(confirmed=False)
+    assert here.is_here
+    assert not described_as(FAR, tmp_path).is_here
 
 
 @pytest.mark.parametrize(

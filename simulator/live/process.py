@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import select
 import shutil
 import signal
@@ -18,6 +19,8 @@ from simulator.errors import EnvironmentFailedError
 __all__ = ["Child", "ServerProcess", "end_processes", "free_port", "wait_ended"]
 
 READY_WITHIN_S = 30.0
+PORTS = range(10_000, 32_768)
+PORTS_TRIED = 100
 LOG_TAIL_LINES = 12
 
 # The server replaces this shell. Beside it, in its process group, a second shell waits until nobody holds the other end
@@ -39,11 +42,16 @@ exec "$@" 3<&-
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody had a moment ago.
+
+    It is none of those that systems give to whoever connects somewhere: one of these could be taken before its server
+    starts, or while that is down.
+    """
+    for port in random.SystemRandom().sample(PORTS, PORTS_TRIED):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise EnvironmentFailedError(f"no port of 127.0.0.1 is free, of {PORTS_TRIED} that were tried below {PORTS.stop}.")
 
 
 class ServerProcess:

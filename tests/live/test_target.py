@@ -17,7 +17,7 @@ from simulator.live.clickhouse import ClickHouseServer
 from simulator.live.credential import Credential
 from simulator.live.expressible import inexpressible
 from simulator.live.means.staging import Control
-from simulator.live.process import ServerProcess
+from simulator.live.process import ServerProcess, free_port
 from simulator.live.redis import RedisServer
 from simulator.live.target import (
     BySignals,
@@ -172,6 +172,16 @@ def test_a_server_that_is_not_installed_is_named(kind: type[ServerProcess], monk
     monkeypatch.setattr("shutil.which", lambda _program: None)
     with pytest.raises(EnvironmentFailedError, match=r"scripts/services"), kind():
         pass
+
+
+def test_a_free_port_is_none_that_whoever_connects_is_given() -> None:
+    """Such a one may be taken while its server is down, and then that cannot come back."""
+    with socket.socket() as first:
+        port = free_port()
+        first.bind(("127.0.0.1", port))
+        others = {free_port() for _ in range(20)}
+    assert port not in others
+    assert max(port, *others) < 32_768
 
 
 def test_a_server_whose_port_is_taken_says_its_last_words() -> None:

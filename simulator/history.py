@@ -13,7 +13,7 @@ import msgspec
 
 from simulator.errors import InputError
 
-__all__ = ["Event", "History", "Kind", "Operation", "Reading", "Unseen", "Value"]
+__all__ = ["Event", "History", "Kind", "Operation", "Reading", "Unseen", "Value", "encoded"]
 
 if TYPE_CHECKING:
     Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
@@ -133,14 +133,7 @@ class History:
     ) -> Event:
         """Append one event, with the data as they are now. Raises InputError for data that JSON cannot hold."""
         event, unseen = self.event(kind, host, name, data, operation), self._unseen()
-        fields = (event.at_s, kind.value, host, name, event.data, operation, unseen)
-        try:
-            encoded = msgspec.json.encode(fields, order="deterministic")
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"the data of {name!r} on host={host!r} are not such as JSON can hold: {error}."
-            ) from error
-        self._chain.update(encoded)
+        self._chain.update(encoded(event, unseen))
         self.events.append(event)
         self.unseen.append(unseen)
         if kind is Kind.OBSERVE:
@@ -194,6 +187,17 @@ class History:
     def marked_at(self, name: str) -> float | None:
         """When the run entered a phase ("heal", "quiet"), or None."""
         return next((event.at_s for event in self.events if event.kind is Kind.MARK and event.name == name), None)
+
+
+def encoded(event: Event, unseen: Unseen) -> bytes:
+    """Return what a hash covers of an event. Raises InputError for data that JSON cannot hold."""
+    fields = (event.at_s, event.kind.value, event.host, event.name, event.data, event.operation, unseen)
+    try:
+        return msgspec.json.encode(fields, order="deterministic")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the data of {event.name!r} on host={event.host!r} are not such as JSON can hold: {error}."
+        ) from error
 
 
 class Reading:

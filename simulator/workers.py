@@ -20,7 +20,17 @@ import attrs
 from simulator.apart import Apart
 from simulator.errors import EnvironmentFailedError, InputError
 
-__all__ = ["Alone", "Pool", "Workers", "check_portable", "is_portable", "process_context", "told_to_stop"]
+__all__ = [
+    "Alone",
+    "Pool",
+    "Workers",
+    "check_portable",
+    "end_with_parent",
+    "is_forking",
+    "is_portable",
+    "process_context",
+    "told_to_stop",
+]
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -50,7 +60,12 @@ def process_context() -> Any:
 
     Forked ones need not import everything again; elsewhere than on Linux a fork is not safe.
     """
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    return multiprocessing.get_context("fork" if is_forking() else "spawn")
+
+
+def is_forking() -> bool:
+    """Say whether processes are forked here, and so need not be sent what they are to work on."""
+    return sys.platform == "linux"
 
 
 def is_portable(system: object) -> bool:
@@ -228,14 +243,18 @@ def _begin_work(stopping: Event) -> None:
     global _stop
     _stop = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the campaign is interrupted, and tells its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     gc.collect()
     gc.freeze()
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that began it was killed: nobody else would."""
+def end_with_parent() -> None:
+    """Have this process end when the one that began it was killed: nobody else would see to it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+
+    def end() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

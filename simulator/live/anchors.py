@@ -126,23 +126,25 @@ class WatchedHistory(History):
         kept = {redacted(key): redacted_value(value) for key, value in (data or {}).items()}
         return super().record(kind, host, name, kept, operation)
 
-    def moment_of(self, epoch_s: float) -> float:
-        """Return which moment of the run, up to now, a time in seconds since the epoch is."""
-        return min(epoch_s - self._begun_at_s, self._clock_s())
+    def since_epoch(self, epoch_s: float) -> float:
+        """Return which moment of the run a time in seconds since the epoch is."""
+        return epoch_s - self._begun_at_s
 
     def record_at(self, event: Event) -> None:
-        """Append what happened a moment ago, with the time of that, but never one before the last event's."""
+        """Append what happened at its time, but never at one before the last event's or after now."""
         present_s = self.present_s
-        self.present_s = max(self.events[-1].at_s if self.events else 0.0, event.at_s)
+        self.present_s = max(self.events[-1].at_s if self.events else 0.0, min(event.at_s, self.clock_s))
         try:
             self.record(event.kind, event.host, event.name, event.data, event.operation)
         finally:
             self.present_s = present_s
 
     def _now_s(self) -> float:
-        return self._clock_s() if self.present_s is None else self.present_s
+        return self.clock_s if self.present_s is None else self.present_s
 
-    def _clock_s(self) -> float:
+    @property
+    def clock_s(self) -> float:
+        """The present moment by the clock, in seconds since the run began."""
         return trio.current_time() - self._begun_s
 
     def further(self, seen: Seen) -> Seen:

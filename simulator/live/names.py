@@ -4,7 +4,7 @@ import itertools
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -41,8 +41,8 @@ class LiveNames(trio.abc.HostnameResolver):
 
     So client code runs unchanged: the port is the one it names, whatever the real one is. (To answer with
     another port would not do: AnyIO keeps the asked one.) A user reaches each host that is open to users through a
-    proxy of their own. A name that several hosts are behind leads to each in turn, each user to the same ones in the
-    same order as in a simulation.
+    proxy of their own; only those that are `acting` here have any, of all users. A name that several hosts are behind
+    leads to each in turn, each user to the same ones in the same order as in a simulation.
     """
 
     def __init__(
@@ -51,11 +51,12 @@ class LiveNames(trio.abc.HostnameResolver):
         hosts: Sequence[Host],
         users: Sequence[str],
         nursery: trio.Nursery,
-        place: int | None = None,
+        acting: Collection[int] | None = None,
+        network_part: int | None = None,
     ) -> None:
         self._target = target
         # A process's own part of 127/8, so that two replays at once do not meet.
-        self._network = f"127.{100 + (os.getpid() if place is None else place) % 100}"
+        self._network = f"127.{100 + (os.getpid() if network_part is None else network_part) % 100}"
         self._nursery = nursery
         self._addresses = itertools.count(1)
         self._askers = [*(host.name for host in hosts), *users]
@@ -65,7 +66,8 @@ class LiveNames(trio.abc.HostnameResolver):
         }
         entered = [name for host in hosts if host.open_to_users for name in (host.name, host.behind)]
         entries = [name for name in dict.fromkeys(entered) if target.reaches(name)]
-        self.user_proxies = {(user, entry): self._proxy(entry) for user in users for entry in entries}
+        here = users if acting is None else [users[number] for number in acting]
+        self.user_proxies = {(user, entry): self._proxy(entry) for user in here for entry in entries}
         """How each user reaches each host that is open to users."""
         self._started: dict[tuple[str, str, int], Proxy] = {}
         self._by_address: dict[str, Proxy] = {}

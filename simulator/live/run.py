@@ -7,7 +7,7 @@ not repeated: weather, that is the order of tasks and the jitter of single messa
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -17,13 +17,13 @@ import trio
 from simulator.deviation import Hold
 from simulator.errors import EnvironmentFailedError
 from simulator.history import Event, Kind, Value
+from simulator.live.acting import ActingRun
 from simulator.live.anchors import Anchors, Seen, WatchedHistory
 from simulator.live.deployment import Deployment
 from simulator.live.logs import opened_log
 from simulator.live.nemesis import LiveNemesis
 from simulator.live.target import Target, described
 from simulator.live.undo import UndoJournal
-from simulator.live.users import LiveUsers
 from simulator.plan import Plan, Step, Strike
 from simulator.property import Property
 from simulator.run import OBSERVER, Result, judge
@@ -61,7 +61,7 @@ class LiveResult(Result):
     strays: tuple[Stray, ...]
 
 
-class LiveRun(LiveUsers):
+class LiveRun(ActingRun):
     """A run on a deployment, inside a Trio run of its own. Made and driven by `run_live`.
 
     `acting` are the numbers of the users who act from this process: all, unless others act from elsewhere.
@@ -77,7 +77,7 @@ class LiveRun(LiveUsers):
         target: Target,
         deployment: Deployment,
         nursery: trio.Nursery,
-        acting: Iterable[int] | None = None,
+        acting: Collection[int] | None = None,
     ) -> None:
         acting = range(plan.setting.users) if acting is None else acting
         super().__init__(system, plan.setting, WatchedHistory(), target, acting, nursery)
@@ -213,13 +213,13 @@ class LiveRun(LiveUsers):
             self.history.record_at(event)
 
     def logged(self) -> Iterator[Event]:
-        """Yield what the hosts have logged since the last time, each at the moment when they did."""
+        """Yield what the hosts have logged since the last time, each when that was by their own clocks."""
         for host, log in self._logs.items():
             for entry in log.read():
-                at_s = self.history.moment_of(entry.logged_at_s)
+                at_s = self.history.since_epoch(entry.logged_at_s)
                 yield Event(0, at_s, Kind.OBSERVE, host, entry.name, entry.fields)
 
-    def close_logs(self) -> None:
+    def close(self) -> None:
         """Read no logs any more."""
         for log in self._logs.values():
             log.close()
@@ -305,6 +305,6 @@ async def _run(make: Callable[[trio.Nursery], LiveRun], drive: Drive, properties
             await run.inspect()
             run.history.record(Kind.MARK, "", "end")
         finally:
-            run.close_logs()
+            run.close()
         nursery.cancel_scope.cancel()
     return LiveResult(run.history, judge(properties, run.history), run.history.events[-1].at_s, tuple(run.strays))

@@ -27,7 +27,7 @@ SAMPLED_EVERY_S = 1.0
 
 
 class Users(Protocol):
-    """Who takes the steps of a load, and the run that they are the users of."""
+    """Who takes the steps of a load: what `make` makes is the run that they are the users of."""
 
     @property
     def make(self) -> MakesRun: ...

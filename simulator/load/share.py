@@ -2,7 +2,7 @@
 
 import attrs
 
-from simulator.plan import Do, Plan, Step, Wait
+from simulator.plan import Do, Plan, Setting, Step, Wait
 
 __all__ = ["Share"]
 
@@ -14,9 +14,9 @@ class Share:
     number: int
     of: int
 
-    def users(self, plan: Plan) -> range:
+    def users(self, setting: Setting) -> range:
         """Return the numbers of its users."""
-        return range(self.number, plan.setting.users, self.of)
+        return range(self.number, setting.users, self.of)
 
     def places(self, plan: Plan) -> list[int]:
         """Return which of the steps of a plan are its own."""

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -25,6 +26,7 @@ from simulator.live.names import LiveNames, on_host
 from simulator.live.nemesis import LiveNemesis, deeds_of, strike_proxy
 from simulator.live.process import free_port
 from simulator.live.proxy import Direction, Proxy
+from simulator.live.run import LiveRun
 from simulator.live.sockets import LiveSockets
 from simulator.live.target import ByStaging, ByToxiproxy, HostTarget, Target
 from simulator.plan import Do, Plan, Setting, Step, Strike, Wait
@@ -149,7 +151,7 @@ def test_what_a_host_logged_has_the_time_at_which_it_did_but_time_never_goes_bac
         await trio.sleep(0.05)
 
         def record(name: str, logged_at_s: float) -> None:
-            history.record_at(Event(0, history.moment_of(logged_at_s), Kind.OBSERVE, "gateway-a", name, {}))
+            history.record_at(Event(0, history.since_epoch(logged_at_s), Kind.OBSERVE, "gateway-a", name, {}))
 
         record("before", begun_at_s + 0.02)
         record("long before", begun_at_s - 60.0)
@@ -158,6 +160,19 @@ def test_what_a_host_logged_has_the_time_at_which_it_did_but_time_never_goes_bac
         assert before == pytest.approx(0.02, abs=0.005)
         assert long_before == before
         assert before < not_yet < 60.0
+
+    trio.run(main)
+
+
+def test_hosts_whose_clocks_are_ahead_keep_their_order() -> None:
+    """Whatever order the target names them in."""
+
+    async def main() -> None:
+        history = WatchedHistory()
+        ahead = [Event(0, 60.0 + late_s, Kind.OBSERVE, host, "told", {}) for host, late_s in (("a", 0.2), ("b", 0.1))]
+        LiveRun.read_logs(SimpleNamespace(history=history, logged=lambda: ahead))  # type: ignore[arg-type]
+        assert [event.host for event in history.events] == ["b", "a"]
+        assert all(event.at_s < 60.0 for event in history.events)
 
     trio.run(main)
 

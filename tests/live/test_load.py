@@ -87,6 +87,20 @@ def deeds(loaded: LoadResult) -> list[tuple[str, str]]:
     return [by_number[number] for number in loaded.invoked if number is not None]
 
 
+def gateways(loaded: LoadResult) -> dict[object, str]:
+    """Return where each user connected."""
+    return {event.data["user"]: event.host for event in loaded.result.history.observed("connection_opened")}
+
+
+def told_before_they_happened(loaded: LoadResult) -> list[object]:
+    """Return the messages of which a user knew that they had arrived before a gateway did, by the history."""
+    history = loaded.result.history
+    accepted = {event.data["message"]: event.index for event in history.observed("message_accepted")}
+    acknowledged = [event for event in history.observed("frame") if event.data["type"] == "ack"]
+    assert acknowledged
+    return [event.data["id"] for event in acknowledged if event.index < accepted[event.data["id"]]]
+
+
 def test_what_several_workers_do_and_see_is_one_history(healthy: Path) -> None:
     """The same arrivals, each begun when it is due, and one number of its own for each operation."""
     one, two = (
@@ -111,7 +125,9 @@ def test_what_several_workers_do_and_see_is_one_history(healthy: Path) -> None:
         )
         times = [event.at_s for event in each.result.history.events]
         assert times == sorted(times)
+        assert not told_before_they_happened(each)
     assert deeds(one) == deeds(two)
+    assert gateways(one) == gateways(two)
     assert one.begun == two.begun == len(two.result.history.operations())
 
 

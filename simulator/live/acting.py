@@ -1,6 +1,6 @@
-"""Users of a live run: those of a plan who act from this process, over real sockets."""
+"""A run whose users act from this process, over real sockets."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 import trio
 import trio.socket
@@ -12,14 +12,16 @@ from simulator.live.target import Target
 from simulator.plan import Setting
 from simulator.run import Run
 from simulator.system import System
+from simulator.user import user_host
 
-__all__ = ["LiveUsers"]
+__all__ = ["ActingRun"]
 
 
-class LiveUsers(Run):
-    """What of a run is its users, by their numbers, inside a Trio run of its own whose names are the system's.
+class ActingRun(Run):
+    """A run inside a Trio run of its own, whose names are the system's.
 
-    `place` is another one for each process that acts on a deployment at the same time, as its own number is.
+    `acting` are the numbers of its users. Others, of the same setting, may act from other processes; then each has a
+    part of the loopback network of its own.
     """
 
     def __init__(
@@ -28,15 +30,15 @@ class LiveUsers(Run):
         setting: Setting,
         history: History,
         target: Target,
-        numbers: Iterable[int],
+        acting: Collection[int],
         nursery: trio.Nursery,
-        place: int | None = None,
+        network_part: int | None = None,
     ) -> None:
         super().__init__(system, setting, history)
-        for number in numbers:
+        for number in acting:
             self.add_user(number)
-        users = [f"user:{user.name}" for user in self.users]
-        self.names = LiveNames(target, self.hosts, users, nursery, place)
+        askers = [user_host(number) for number in range(setting.users)]
+        self.names = LiveNames(target, self.hosts, askers, nursery, acting, network_part)
         trio.socket.set_custom_hostname_resolver(self.names)
         trio.socket.set_custom_socket_factory(LiveSockets(self.names.proxy_at))
         self._nursery = nursery

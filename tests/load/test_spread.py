@@ -45,7 +45,7 @@ class Worried(System):
 
     @operation()
     async def fail_oddly(self, user: User) -> None:
-        raise OddFailedError(reason="odd")
+        raise OddFailedError("odd")
 
     @operation()
     async def hang(self, user: User) -> None:
@@ -66,10 +66,11 @@ class Worried(System):
 
 
 class OddFailedError(AdapterFailedError):
-    """One that cannot be made again from what pickle keeps of it."""
+    """One that pickle does not take."""
 
-    def __init__(self, *, reason: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
+        self.explain = lambda: reason
 
 
 def loaded(system: System, *operations: str, workers: int = 2) -> LoadResult:

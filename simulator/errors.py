@@ -50,12 +50,13 @@ class DivergenceError(WavetankError):
     exit_code = 3
 
 
-def known_names(names: Iterable[str], command: str, meant: str = "") -> str:
-    """Return what there is, or of many the nearest to what was meant, and the command that lists them."""
+def known_names(names: Iterable[str], command: str = "", meant: str = "") -> str:
+    """Return what there is, or of many the nearest to what was meant, and the command, if any, that lists them."""
     known = list(names)
     if not known:
-        return f"This system declares none (see {command})."
+        return f"This system declares none (see {command})." if command else "There are none."
     if not meant or len(known) <= LISTED_MAX:
         return f"Known: {', '.join(known)}."
     near = " or ".join(map(repr, difflib.get_close_matches(meant, known, NEAR_MAX)))
-    return f"Did you mean {near}? {command} lists them all." if near else f"{command} lists them all."
+    all_of_them = f"{command} lists them all." if command else f"Known: {', '.join(known)}."
+    return f"Did you mean {near}? {all_of_them}" if near else all_of_them

@@ -36,7 +36,7 @@ class Excuses:
             return f"it may need everything, and {self._faults[0].named()} is not over" if self._faults else None
         for name in pending.needs:
             if name not in self._named and not name.startswith(f"{USER}:"):
-                raise InputError(f"pending {pending.what!r} needs {name!r}. {known_names(self._named, '')}")
+                raise InputError(f"pending {pending.what!r} needs {name!r}. {known_names(self._named)}")
             obstacle = self._obstacle(pending.needs, USER, name, ())
             if obstacle is not None:
                 way, fault = obstacle

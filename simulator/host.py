@@ -75,7 +75,7 @@ def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
     known = dict.fromkeys((*names, *(each.behind for each in hosts if each.behind)))
     for needed in host.needs:
         if needed not in known:
-            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known, '')}")
+            raise InputError(f"{what}'s host {host.name!r} needs {needed!r}. {known_names(known)}")
     for needed in host.optional:
         if needed not in host.needs:
             raise InputError(

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from string import Formatter
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import attrs
 
@@ -62,6 +62,11 @@ class OperationType:
             ) from error
 
 
+@overload
+def operation(method: F, /) -> F: ...
+
+
+@overload
 def operation(
     *,
     when: Callable[[User], bool] | None = None,
@@ -69,7 +74,19 @@ def operation(
     weight: int = 1,
     needs: tuple[str, ...] | None = None,
     **arguments: "SearchStrategy[Any]",
-) -> Callable[[F], F]:
+) -> Callable[[F], F]: ...
+
+
+def operation(
+    method: F | None = None,
+    /,
+    *,
+    when: Callable[[User], bool] | None = None,
+    sentence: str = "",
+    weight: int = 1,
+    needs: tuple[str, ...] | None = None,
+    **arguments: "SearchStrategy[Any]",
+) -> Callable[[F], F] | F:
     """Make an async method `(self, user, **arguments)` an operation.
 
     It becomes a rule of the machine and a step of plans. `arguments` are strategies whose values JSON can hold.
@@ -102,7 +119,7 @@ def operation(
         setattr(method, _MARK, OperationType(name, arguments, when, words, weight, takes, needs))
         return method
 
-    return mark
+    return mark if method is None else mark(method)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import itertools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -219,7 +219,7 @@ class System:
         names = self.host_names()
         for name in models:
             if name not in names:
-                raise InputError(f"a service model is for host={name!r}. {known_names(names, '')}")
+                raise InputError(f"a service model is for host={name!r}. {known_names(names)}")
         copied = copy.copy(self)
         copied.service_models = dict(models)
         return copied
@@ -272,9 +272,17 @@ class System:
     def check_declared(self) -> None:
         """Raise InputError for a declaration that no run could be made of, before any is begun."""
         what = type(self).__name__
-        fewest, most = self.users
-        if not 0 <= fewest <= most:
-            raise InputError(f"{what}.users={self.users!r} is not the fewest and the most users of a run.")
+        try:
+            fewest, most = self.users
+            is_range = 0 <= fewest <= most
+        except (TypeError, ValueError):
+            is_range = False
+        if not is_range:
+            raise InputError(
+                f"{what}.users={self.users!r} is not the fewest and the most users of a run. Example: (1, 3)"
+            )
+        if not isinstance(self.mix, Sequence) or not all(isinstance(each, Mixed) for each in self.mix):
+            raise InputError(f'{what}.mix is {self.mix!r}, no tuple of Mixed. Example: mix = (Mixed("ask"),)')
         for kind, possible in self.replicas.items():
             if not possible or min(possible) < 0:
                 raise InputError(
@@ -299,13 +307,11 @@ class System:
         for each in self.operations().values():
             for needed in each.needs or ():
                 if needed not in names:
-                    raise InputError(f"operation {each.name!r} needs {needed!r}. {known_names(names, '')}")
+                    raise InputError(f"operation {each.name!r} needs {needed!r}. {known_names(names)}")
         kinds = [*FAULT_KINDS, *(each.name for host in hosts for each in host.troubles)]
         for kind in self.fault_kinds or ():
             if kind not in kinds:
-                raise InputError(
-                    f"no fault kind {kind!r} ({what}.fault_kinds). {known_names(dict.fromkeys(kinds), '')}"
-                )
+                raise InputError(f"no fault kind {kind!r} ({what}.fault_kinds). {known_names(dict.fromkeys(kinds))}")
 
     def check_plan(self, plan: Plan) -> None:
         """Raise InputError for a plan that other operations than these were made for."""
@@ -325,10 +331,10 @@ class System:
             users = [user_host(number) for number in range(setting.users)]
             for name in setting.left_broken:
                 if name not in names:
-                    raise InputError(f"the plan leaves host={name!r} broken. {known_names(names, '')}")
+                    raise InputError(f"the plan leaves host={name!r} broken. {known_names(names)}")
             for name in setting.latencies:
                 if name not in (*names, *users):
-                    raise InputError(f"the plan has host={name!r} far away. {known_names([*names, *users], '')}")
+                    raise InputError(f"the plan has host={name!r} far away. {known_names([*names, *users])}")
 
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
@@ -375,9 +381,10 @@ def load_system(path: str) -> System:
 def load_named(what: str, path: str, example: str) -> object:
     """Import a system, an adapter (`what` it is) by "module:object". Raises InputError that says what is missing."""
     module_name, colon, object_name = path.partition(":")
-    if not colon or not module_name or not object_name:
+    is_file = "/" in module_name or module_name.startswith(".") or module_name.endswith(".py")
+    if not colon or not module_name or not object_name or is_file:
         article = "an" if what[0] in "aeiou" else "a"
-        raise InputError(f"{article} {what} is named module:object, not {path!r}. {example}")
+        raise InputError(f"{article} {what} is named module:object as in an import, not {path!r}. {example}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -64,7 +64,7 @@ class Workbench:
         self._outcomes: dict[str, ExperimentResult] = {}
 
     def cell(self, name: str, kind: str) -> Cell:
-        """Run one cell."""
+        """Run one cell. Raises KeyboardInterrupt, by which it comes to nothing."""
         component = self._simulated.components[name]
         click.echo(f"{name}, {kind} ...", err=True)
         state, ran, why = KINDS[kind](self, component)
@@ -147,14 +147,14 @@ class Workbench:
         chosen = {name: known[name] for name in dict.fromkeys(named)}
         driving = self._driving
         plan, walks = walks_of(chosen, len(chosen), JOURNEYS_S, self._seed, latency_s=driving.latency_s)
-        loaded = driven(driving, plan, JOURNEYS_S, "journeys")
+        loaded = _whole(driven(driving, plan, JOURNEYS_S, "journeys"))
         return loaded, judge_walks(chosen, walks, loaded)
 
     @cached_property
     def _load_result(self) -> LoadResult:
         system, driving = self._driving.system, self._driving
         plan = plan_of(LOAD, system.mix, system.arrival, self._seed, latency_s=driving.latency_s)
-        return driven(driving, plan, LOAD.duration_s, "load", is_heavy=True)
+        return _whole(driven(driving, plan, LOAD.duration_s, "load", is_heavy=True))
 
     @cached_property
     def _experiments(self) -> Mapping[str, Experiment]:
@@ -166,7 +166,7 @@ class Workbench:
         plan = experiment_plan(experiment, self._driving.system, self._seed, latency_s=self._driving.latency_s)
         if name not in self._outcomes and not self._driving.why_not(plan):
             before = SteadyBefore(experiment)
-            loaded = driven(self._driving, plan, experiment.lasts_s, name, before)
+            loaded = _whole(driven(self._driving, plan, experiment.lasts_s, name, before))
             self._outcomes[name] = experiment_result(experiment, loaded, before.phase)
         return self._outcomes.get(name)
 
@@ -176,15 +176,24 @@ class Workbench:
         ran = f"{campaign.statistics.runs} {what}: {', '.join(promises)}"
         if campaign.failure is not None:
             return State.FAILS, ran, f"{campaign.failure.broken.name}: {campaign.failure.violation.evidence}"
+        if campaign.interrupted:
+            raise KeyboardInterrupt
         unknown = campaign.unknown()
-        if unknown or campaign.interrupted:
-            missing = campaign.statistics.tallies[unknown[0].name].missing if unknown else "interrupted"
+        if unknown:
+            missing = campaign.statistics.tallies[unknown[0].name].missing
             return State.UNKNOWN, ran, f"{', '.join(each.name for each in unknown)}: {missing}"
         return State.HOLDS, ran, ""
 
     @property
     def _where(self) -> str:
         return f" on {self._driving.target_file}" if self._driving.is_live else ", simulated"
+
+
+def _whole(loaded: LoadResult) -> LoadResult:
+    """Return what was driven to its end. Raises KeyboardInterrupt for what was interrupted: it decides no cell."""
+    if loaded.is_interrupted:
+        raise KeyboardInterrupt
+    return loaded
 
 
 def _broken(component: Component, loaded: LoadResult) -> Iterator[str]:

@@ -62,10 +62,8 @@ An experiment of your own (the words are the Chaos Toolkit's):
   name = "it crashes"
   fault = "crash"                      # crash, terminate, freeze, partition, slow, ...
   at = "clickhouse"                    # a link: ["agents", "clickhouse"]
-  for = "15s"                          # else: until its rollback
+  for = "15s"                          # else until the end, or: [[rollbacks]] ends = "it crashes"
   pauses = {after = "5s"}
-  [[rollbacks]]                        # whatever is left is undone in any case
-  ends = "..."
 
 \b
 An experiment holds if its steady state was there before the method (else it is not begun), during
@@ -135,7 +133,7 @@ def _chosen(
         else:
             raise InputError(
                 f"no experiment named {name!r}, and no file of one ({', '.join(SUFFIXES)}). "
-                f"{known_names(known, '', name)}"
+                f"{known_names(known, 'wavetank chaos', name)}"
             )
     if not chosen and (is_all or kinds):
         raise InputError("the system comes with no such experiments. Name a TOML file, or set System.experiments.")

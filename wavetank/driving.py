@@ -47,7 +47,9 @@ class Driven:
 
     @classmethod
     def of(cls, name: str, system: System, target_file: Path | None, *, confirmed: bool) -> Self:
-        """Return what is to be driven. Raises InputError for a target that makes no sense or must not be touched."""
+        """Return what is to be driven. Raises InputError for a system or a target that makes no sense, or for one that
+        must not be touched."""
+        system.check_declared()
         if target_file is None:
             return cls(name, system)
         if system.planted:

@@ -38,8 +38,11 @@ A journey of your own:
   [[legs]]
   operation = "ask"
   arguments = {question = "how was visit {number}?", thread = 1}
-  expect = "ok"                         # else "refused" or "any"
-  result = "..."                        # what it must return
+  pause = "3s"
+  expect = "ok"                         # else "refused" or "any"; result = what it must return
+  [[legs]]
+  operation = "leave"                   # so that the next journey of the same user can begin
+  arguments = {clean = true}
 
 \b
 Exit codes: 1 a journey did not come to its end as it should, or none of its kind was walked, or a
@@ -113,7 +116,7 @@ def _chosen(system: System, names: Sequence[str]) -> dict[str, Journey]:
         elif path.suffix == ".toml":
             chosen[path.stem] = read_journey(path)
         else:
-            raise InputError(f"no journey named {name!r}, and no TOML file. {known_names(known, '', name)}")
+            raise InputError(f"no journey named {name!r}, and no TOML file. {known_names(known, meant=name)}")
     return chosen
 
 

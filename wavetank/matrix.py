@@ -11,6 +11,7 @@ from simulator.errors import InputError, known_names
 from simulator.system import System, load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.cells import KINDS, Cell, State, Workbench
+from wavetank.children import INTERRUPTED
 from wavetank.driving import Driven, target_option
 from wavetank.junit import Case, as_junit
 from wavetank.provenance import provenance
@@ -69,15 +70,18 @@ def matrix(
     rows = _rows(system_name, system, components)
     for host in struck:
         if host not in system.host_names():
-            raise InputError(f"the system has no host={host!r} to strike. {known_names(system.host_names(), '')}")
+            raise InputError(f"the system has no host={host!r} to strike. {known_names(system.host_names())}")
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
     driving = Driven.of(system_name, system, target_file, confirmed=yes_really)
     click.echo(driving.headed(seed))
     begun_s = time.perf_counter()
     bench = Workbench(system, driving, seed, runs, struck)
-    cells = [bench.cell(name, kind) for name in rows for kind in kinds or KINDS]
+    cells, is_interrupted = _run(bench, [(name, kind) for name in rows for kind in kinds or KINDS])
     click.echo("\n".join(_lines(cells)))
     code = _exit_code(cells)
+    if is_interrupted:
+        click.echo("interrupted; the cells are those that were run by then")
+        code = code or INTERRUPTED
     body = {
         **provenance("matrix"),
         "system": system_name,
@@ -85,6 +89,7 @@ def matrix(
         "target": str(target_file) if target_file is not None else None,
         "seed": seed,
         "exit_code": code,
+        "interrupted": is_interrupted,
         "components": [*system.components],
         "cells": [
             {"component": each.component, "kind": each.kind, "state": each.state, "ran": each.ran, "why": each.why}
@@ -101,12 +106,23 @@ def matrix(
     return code if code or written else 2
 
 
+def _run(bench: Workbench, places: Sequence[tuple[str, str]]) -> tuple[list[Cell], bool]:
+    """Run cells, and say whether that was interrupted."""
+    cells: list[Cell] = []
+    try:
+        for name, kind in places:
+            cells.append(bench.cell(name, kind))
+    except KeyboardInterrupt:
+        return cells, True
+    return cells, False
+
+
 def _rows(system_name: str, system: System, components: Sequence[str]) -> list[str]:
     if not system.components:
         raise InputError(f"{system_name} names no components. Set System.components.")
     for name in components:
         if name not in system.components:
-            raise InputError(f"no component named {name!r}. {known_names(system.components, '', name)}")
+            raise InputError(f"no component named {name!r}. {known_names(system.components, meant=name)}")
     return list(components or system.components)
 
 
@@ -120,11 +136,11 @@ def _exit_code(cells: Sequence[Cell]) -> int:
 def _lines(cells: Sequence[Cell]) -> Iterator[str]:
     rows, columns = list(dict.fromkeys(each.component for each in cells)), list(dict.fromkeys(c.kind for c in cells))
     states = {(each.component, each.kind): each.state for each in cells}
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=0)
     yield ""
     yield f"{'':{width}}  " + "  ".join(columns)
     for row in rows:
-        marks = (f"{MARKS[states[row, column]]:{len(column)}}" for column in columns)
+        marks = (f"{MARKS[states[row, column]] if (row, column) in states else '':{len(column)}}" for column in columns)
         yield f"{row:{width}}  " + "  ".join(marks).rstrip()
     yield ""
     for each in cells:

@@ -114,7 +114,7 @@ class Runner:
             case Integration():
                 for service in stage.services:
                     if service not in self.hosts:
-                        raise InputError(f"integration: no services={service!r}. {known_names(self.hosts, '')}")
+                        raise InputError(f"integration: no services={service!r}. {known_names(self.hosts)}")
                 struck = tuple(word for service in stage.services for word in ("--struck", service))
                 return [self._matrix(name, "integration", *struck) for name in self.components]
             case EndToEnd():

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from simulator.whole_file import write_whole
 __all__ = ["FILE", "as_json", "check_writable", "result_options", "write_results"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+OWN = ".wavetank"
+"""The directory for what is ours in a project: it need not be there."""
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -31,6 +34,9 @@ def check_writable(json_file: Path | None, junit_file: Path | None = None) -> No
         if file is None or (file.exists() and not file.is_file()):  # a device or a pipe is written to where it is
             continue
         directory = file.resolve().parent
+        if OWN in directory.parts:
+            with suppress(OSError):  # what is in its way is told below
+                directory.mkdir(parents=True, exist_ok=True)
         if not directory.is_dir():
             raise EnvironmentFailedError(f"{file} cannot be written: there is no directory {directory}. Make it first.")
         if not os.access(directory, os.W_OK):

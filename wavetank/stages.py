@@ -82,7 +82,7 @@ def read_pipeline(path: Path) -> dict[str, Stage]:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"the pipeline cannot be read: {error}.") from error
+        raise InputError(f"the pipeline cannot be read: {error}. wavetank pipeline --help shows one.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path} is not YAML: {' '.join(str(error).split())}. wavetank pipeline --help shows one."

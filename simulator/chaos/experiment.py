@@ -211,15 +211,14 @@ class Experiment(
         for rollback in self.rollbacks:
             lasting = [action.name for action in self.method if action.for_ is None]
             if rollback.ends not in lasting:
-                raise InputError(
-                    f"{where}: a rollback ends {rollback.ends!r}. {known_names(lasting, '')} (those without `for`)"
-                )
+                known = f"Those without `for`: {', '.join(lasting) or 'none'}."
+                raise InputError(f"{where}: a rollback ends {rollback.ends!r}. {known}")
         hosts, troubles = system.host_names(), system.declared_troubles()
         for each in self.struck():
             kind = kind_of(each.fault, troubles)
             for place in each.fault.at:
                 if place not in hosts and not place.startswith("user:"):
-                    raise InputError(f"{where}: {each.action.name!r} is at host={place!r}. {known_names(hosts, '')}")
+                    raise InputError(f"{where}: {each.action.name!r} is at host={place!r}. {known_names(hosts)}")
             if kind.end is not None and not each.fault.for_s:
                 raise InputError(
                     f"{where}: {each.action.name!r} would be over at once. Say `for`, or pause after it in the method."

@@ -115,7 +115,7 @@ def _fault(system: System, event: Event, users: _Users) -> Fault:
         elif place in names:
             places.append(place)
         else:
-            raise InputError(f"the fault {event.name!r} strikes {place!r}. {known_names(names, '')}")
+            raise InputError(f"the fault {event.name!r} strikes {place!r}. {known_names(names)}")
     fault = Fault(event.name, tuple(places), float(for_s))
     kind_of(fault, {} if event.name in FAULT_KINDS else {host.name: host.troubles for host in hosts})
     return fault

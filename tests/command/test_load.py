@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command.stage import BANK, called, on_a_terminal, wavetank
+from tests.command.stage import BANK, called, on_a_terminal, refused, wavetank
 
 BRIEF = ("--profile", "peak", "--users", "8", "--duration", "30s", "--seed", "3")
 OWN = """
@@ -106,6 +106,8 @@ def test_a_system_of_ones_own_needs_only_a_mix(tmp_path: Path) -> None:
         (("--target", "none.toml"), "the target cannot be read"),
         (("--target", "none.toml", "--defect", "cache-without-user"), "--defect plants bugs in simulation"),
         (("--json", "none/out.json"), "there is no directory"),
+        (("./my_system:system",), "a system is named module:object as in an import, not './my_system:system'"),
+        (("my_system.py:system",), "a system is named module:object as in an import, not 'my_system.py:system'"),
         (("--workers", "2"), "--workers are for real services (--target): a simulated world is one process"),
     ],
 )
@@ -155,6 +157,18 @@ def test_a_service_model_that_makes_no_sense_is_refused(tmp_path: Path, services
     code, _, error = called(tmp_path, "load", "--profile", "own.toml")
     assert code == 2
     assert told in error
+
+
+def test_evidence_needs_no_directory_made_for_it(tmp_path: Path) -> None:
+    """It is ours; another one may be a slip of the pen."""
+    words = ("load", "--users", "1", "--duration", "5s", "--seed", "1", "--json")
+    code, _, error = called(tmp_path, *words, ".wavetank/evidence/load.json")
+    assert (code in (0, 1), error) == (True, "")
+    assert json.loads((tmp_path / ".wavetank" / "evidence" / "load.json").read_bytes())["begun"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".wavetank").write_text("in the way")
+    assert "there is no directory" in refused(other, *words, ".wavetank/evidence/load.json")
 
 
 def test_an_interrupt_ends_it_with_what_there_is_by_then(tmp_path: Path) -> None:

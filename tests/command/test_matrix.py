@@ -1,6 +1,9 @@
 """`wavetank matrix`: every cell holds on the healthy platform, and fails when its component is broken or not there."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,7 +11,7 @@ import attrs
 import pytest
 
 from models.system import DeployedChatSystem, deployed
-from tests.command.stage import BANK, called, refused
+from tests.command.stage import BANK, called, on_a_terminal, refused
 from wavetank.cells import KINDS
 
 SEED = ("--seed", "1")
@@ -54,6 +57,28 @@ def few_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("everything-slow", "gateway-replaced"):
         (directory / f"{name}.toml").write_bytes((deployed.experiments / f"{name}.toml").read_bytes())
     monkeypatch.setattr(DeployedChatSystem, "experiments", directory)
+
+
+@pytest.mark.parametrize("kind", ["unit", "end-to-end"])
+def test_ctrl_c_ends_it_with_the_cells_by_then(tmp_path: Path, kind: str) -> None:
+    """And not with the next cell: there are dozens."""
+    words = ("matrix", "--kind", kind, "--runs", "100000", "--seed", "1", "--json", "out.json")
+    running, terminal = on_a_terminal(tmp_path, *words)
+    try:
+        shown = b""
+        while f", {kind} ...".encode() not in shown:
+            shown += os.read(terminal, 4096)
+        time.sleep(1.0)  # in the middle of the first cell
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=30)
+    finally:
+        running.kill()
+        os.close(terminal)
+    assert running.returncode == 130, out
+    assert "interrupted; the cells are those that were run by then" in out
+    told = json.loads((tmp_path / "out.json").read_bytes())
+    assert (told["interrupted"], told["exit_code"]) == (True, 130)
+    assert len(told["cells"]) < len(GONE), "the rest was not run"
 
 
 @pytest.mark.usefixtures("few_experiments")

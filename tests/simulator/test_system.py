@@ -47,7 +47,7 @@ def test_a_name_without_module_and_object_is_explained(path: str) -> None:
         ("no_such_module_at_all:system", "no module named 'no_such_module_at_all'.*PYTHONPATH"),
         ("tests.no_such:system", "no module named 'tests.no_such'"),
         ("no_such.inner:system", "no module named 'no_such.inner'"),
-        (".relative:system", "importing '.relative'"),
+        (".relative:system", "module:object as in an import, not '.relative:system'"),
         ("tests.simulator.small:nothing", "has no 'nothing'"),
         ("tests.simulator.small:Quiet", "is a type, not a System object"),
         ("tests.simulator.small:sys", "is a module, not a System object"),
@@ -269,6 +269,32 @@ def test_an_operation_that_is_not_async_is_refused_where_it_is_declared() -> Non
         @operation()  # type: ignore[arg-type]
         def deposit(self: System, user: User) -> None:
             """Do nothing."""
+
+
+def test_an_operation_with_nothing_to_draw_needs_no_parentheses() -> None:
+    """As promises do not."""
+
+    class Counted(Quiet):
+        @operation
+        async def count(self, user: User) -> None:
+            """Do nothing."""
+
+    assert "count" in Counted().operations()
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({"users": 3}, r"users=3 is not the fewest and the most users of a run. Example: \(1, 3\)"),
+        ({"users": (1, 2, 3)}, "is not the fewest and the most"),
+        ({"mix": lambda _self: ()}, r'no tuple of Mixed. Example: mix = \(Mixed\("ask"\),\)'),
+        ({"mix": ("ask",)}, "no tuple of Mixed"),
+    ],
+)
+def test_a_declaration_of_another_shape_is_one_sentence(declared: dict[str, Any], says: str) -> None:
+    """It would be met as a traceback out of wavetank."""
+    with pytest.raises(InputError, match=says):
+        type("Odd", (Quiet,), declared)().check_declared()
 
 
 def test_a_system_without_hosts_is_one_sentence() -> None:

@@ -179,7 +179,7 @@ class SpreadRun(LiveRun):
         return self._unfinished if is_known else {**self._unfinished, -1: Pending("not all that users saw is known")}
 
     def read_logs(self) -> None:
-        """Take what the hosts have logged up to now, and record what is due."""
+        """Take what the hosts have logged up to now, and only then record what all have told up to a moment before."""
         clock_s = self.history.clock_s
         for event in sorted(self.logged(), key=attrgetter("at_s")):
             self._unmerged.append(attrs.evolve(event, at_s=min(event.at_s, clock_s)))
@@ -227,7 +227,6 @@ class SpreadRun(LiveRun):
                 del self._unfinished[ended * of + number]
             process.until_s, process.settled = told.until_s, told.settled
             process.paced = told.paced or process.paced
-            self.read_logs()  # what hosts have logged by then comes before what users saw after it
 
     def _numbered(self, event: Event, process: _Process) -> Event:
         """Return an event with the run's number of its operation."""

@@ -23,7 +23,7 @@ from simulator.load.profile import Load
 from simulator.load.sample import Sample
 from tests.live.stage import CACHE, environment, staged, wait_until, wavetank
 
-LOAD = ("load", "--profile", "peak", "--users", "6", "--duration", "30s", "--seed", "3", "--target", "target.toml")
+LOAD = ("load", "--profile", "peak", "--users", "6", "--duration", "20s", "--seed", "3", "--target", "target.toml")
 
 
 def test_every_objective_is_measured_on_a_staging(healthy: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_load_on_a_target_needs_its_consent(healthy: Path) -> None:
 SHARED = """
 users = 4
 per_minute = 30
-duration = "8s"
+duration = "5s"
 arrive_within = "1s"
 [[mix]]
 operation = "ask"
@@ -106,8 +106,8 @@ def test_what_several_workers_do_and_see_is_one_history(healthy: Path) -> None:
     one, two = (
         run_load_live(
             deployed,
-            plan_of(Load(users=6, per_minute=20, duration=6, arrive_within=1.0), MIX, "connect", 5, latency_s=0.0),
-            6.0,
+            plan_of(Load(users=6, per_minute=20, duration=4, arrive_within=1.0), MIX, "connect", 5, latency_s=0.0),
+            4.0,
             load_target(healthy / "target.toml"),
             deployed.all_properties(),
             lambda _number, _at_s: None,

@@ -64,14 +64,14 @@ class Deployment:
     """
 
     def __init__(self, target: Target, journal: UndoJournal) -> None:
-        self._target = target
+        self.target = target
         self._means = all_means(target)
         self._journal = journal
         self._to_undo: dict[Deed, int] = {}  # and by which means, in the order in which it was done
 
     def links(self) -> list[tuple[str, str]]:
         """Return the links that can be slowed, each in the direction in which it is declared."""
-        return [link for link in self._target.links() if self._can(Deed("delay", link))]
+        return [link for link in self.target.links() if self._can(Deed("delay", link))]
 
     def do(self, deed: Deed) -> None:
         """Do something, or undo it. Raises EnvironmentFailedError when that did not work."""

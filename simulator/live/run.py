@@ -74,11 +74,11 @@ class LiveRun(ActingRun):
         self,
         system: System,
         plan: Plan,
-        target: Target,
         deployment: Deployment,
         nursery: trio.Nursery,
         acting: Collection[int] | None = None,
     ) -> None:
+        target = deployment.target
         acting = range(plan.setting.users) if acting is None else acting
         super().__init__(system, plan.setting, WatchedHistory(), target, acting, nursery)
         self.nemesis = LiveNemesis(deployment.do, self.names.user_proxies, plan.setting.latency_between_s, nursery)
@@ -263,7 +263,7 @@ class LiveRun(ActingRun):
 
 
 Drive: TypeAlias = Callable[[LiveRun], Awaitable[None]]
-MakesRun: TypeAlias = Callable[[System, Plan, Target, Deployment, trio.Nursery], LiveRun]
+MakesRun: TypeAlias = Callable[[System, Plan, Deployment, trio.Nursery], LiveRun]
 
 
 async def run_live(
@@ -280,7 +280,7 @@ async def run_live(
     try:
         await trio.to_thread.run_sync(deployment.reset)
         try:
-            return await _run(partial(make, system, plan, target, deployment), drive, properties)
+            return await _run(partial(make, system, plan, deployment), drive, properties)
         finally:
             deployment.heal()
     finally:

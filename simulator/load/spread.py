@@ -52,11 +52,9 @@ class Spread:
     def __exit__(self, *exc: object) -> None:
         self._started.close()
 
-    def make(
-        self, system: System, plan: Plan, target: Target, deployment: Deployment, nursery: trio.Nursery
-    ) -> "SpreadRun":
+    def make(self, system: System, plan: Plan, deployment: Deployment, nursery: trio.Nursery) -> "SpreadRun":
         """Return the run of a deployment whose users they are."""
-        return SpreadRun(system, plan, target, deployment, nursery, self._processes)
+        return SpreadRun(system, plan, deployment, nursery, self._processes)
 
     async def take_steps(self, run: LiveRun, is_over: Callable[[], bool], on_step: OnStep) -> Paced:
         """Have all take their steps, until it is over."""
@@ -139,15 +137,9 @@ class SpreadRun(LiveRun):
     """
 
     def __init__(
-        self,
-        system: System,
-        plan: Plan,
-        target: Target,
-        deployment: Deployment,
-        nursery: trio.Nursery,
-        processes: Sequence[_Process],
+        self, system: System, plan: Plan, deployment: Deployment, nursery: trio.Nursery, processes: Sequence[_Process]
     ) -> None:
-        super().__init__(system, plan, target, deployment, nursery, acting=())
+        super().__init__(system, plan, deployment, nursery, acting=())
         self._processes = processes
         self._unmerged: list[Event] = []
         self._settles = 0

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,21 @@ def on_a_terminal(directory: Path, *arguments: str) -> tuple["subprocess.Popen[s
     )
     os.close(stderr)
     return running, terminal
+
+
+def interrupted(directory: Path, *arguments: str, at: str) -> tuple[int, str]:
+    """Press Ctrl-C when its progress has shown what a pattern describes. Return the exit code and what it said."""
+    running, terminal = on_a_terminal(directory, *arguments)
+    try:
+        shown = ""
+        while not re.search(at, shown):
+            shown += os.read(terminal, 4096).decode()
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        os.close(terminal)
+    return running.returncode, out
 
 
 def refused(directory: Path, *arguments: str) -> str:

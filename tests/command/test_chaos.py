@@ -1,8 +1,6 @@
 """`wavetank chaos`: the experiments hold on the healthy platform, and each fails when its subject is broken."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import pytest
 
 from models.system import deployed
 from simulator.chaos.files import experiments_in
-from tests.command.stage import BANK, called, listing, on_a_terminal, refused
+from tests.command.stage import BANK, called, interrupted, listing, refused
 
 BREAKERS = {
     "clickhouse-unreachable": "half-open-stampede",
@@ -210,17 +208,8 @@ def test_a_file_of_the_toolkit_is_done_as_it_is(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_it_and_everything_is_undone(tmp_path: Path) -> None:
-    running, terminal = on_a_terminal(tmp_path, "chaos", "--all", *SEED, "--json", "out.json")
-    try:
-        shown = b""
-        while b" of " not in shown:
-            shown += os.read(terminal, 4096)
-        running.send_signal(signal.SIGINT)
-        out, _ = running.communicate()
-    finally:
-        running.kill()
-        os.close(terminal)
-    assert running.returncode == 130, out
+    code, out = interrupted(tmp_path, "chaos", "--all", *SEED, "--json", "out.json", at=" of ")
+    assert code == 130, out
     assert "interrupted" in out
     made = journals(tmp_path / "out.json")
     assert [each["status"] for each in made.values()][-1] == "interrupted"

@@ -1,14 +1,11 @@
 """`wavetank load`: many users at once, held to objectives and promises."""
 
 import json
-import os
-import re
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.command.stage import BANK, called, on_a_terminal, refused, wavetank
+from tests.command.stage import BANK, called, interrupted, refused, wavetank
 
 BRIEF = ("--profile", "peak", "--users", "8", "--duration", "30s", "--seed", "3")
 OWN = """
@@ -173,17 +170,9 @@ def test_evidence_needs_no_directory_made_for_it(tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_it_with_what_there_is_by_then(tmp_path: Path) -> None:
     """Half an hour of load is not thrown away because somebody has seen enough."""
-    running, terminal = on_a_terminal(tmp_path, "load", "--profile", "sustained", "--seed", "1", "--json", "out.json")
-    try:
-        shown = b""
-        while not re.search(rb"\b[1-9]\d+ steps", shown):
-            shown += os.read(terminal, 4096)
-        running.send_signal(signal.SIGINT)
-        out, _ = running.communicate()
-    finally:
-        running.kill()
-        os.close(terminal)
-    assert running.returncode == 130, out
+    words = ("load", "--profile", "sustained", "--seed", "1", "--json", "out.json")
+    code, out = interrupted(tmp_path, *words, at=r"\b[1-9]\d+ steps")
+    assert code == 130, out
     assert "interrupted; the figures are those of what there was by then" in out
     told = json.loads((tmp_path / "out.json").read_bytes())
     assert told["interrupted"]

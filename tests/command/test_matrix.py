@@ -1,17 +1,16 @@
 """`wavetank matrix`: every cell holds on the healthy platform, and fails when its component is broken or not there."""
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
+from typing import Self
 from xml.etree import ElementTree
 
 import attrs
 import pytest
 
 from models.system import DeployedChatSystem, deployed
-from tests.command.stage import BANK, called, on_a_terminal, refused
+from simulator.campaign import Campaign
+from tests.command.stage import BANK, called, interrupted, refused
 from wavetank.cells import KINDS
 
 SEED = ("--seed", "1")
@@ -59,26 +58,31 @@ def few_experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(DeployedChatSystem, "experiments", directory)
 
 
-@pytest.mark.parametrize("kind", ["unit", "end-to-end"])
-def test_ctrl_c_ends_it_with_the_cells_by_then(tmp_path: Path, kind: str) -> None:
+def test_ctrl_c_ends_it_with_the_cells_by_then(tmp_path: Path) -> None:
     """And not with the next cell: there are dozens."""
-    words = ("matrix", "--kind", kind, "--runs", "100000", "--seed", "1", "--json", "out.json")
-    running, terminal = on_a_terminal(tmp_path, *words)
-    try:
-        shown = b""
-        while f", {kind} ...".encode() not in shown:
-            shown += os.read(terminal, 4096)
-        time.sleep(1.0)  # in the middle of the first cell
-        running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=30)
-    finally:
-        running.kill()
-        os.close(terminal)
-    assert running.returncode == 130, out
+    words = ("matrix", "--kind", "end-to-end", "--seed", "1", "--json", "out.json")
+    code, out = interrupted(tmp_path, *words, at=r"journeys: \d+ of 10 s")
+    assert code == 130, out
     assert "interrupted; the cells are those that were run by then" in out
     told = json.loads((tmp_path / "out.json").read_bytes())
-    assert (told["interrupted"], told["exit_code"]) == (True, 130)
-    assert len(told["cells"]) < len(GONE), "the rest was not run"
+    assert (told["interrupted"], told["exit_code"], told["cells"]) == (True, 130, [])
+
+
+def test_a_search_that_was_interrupted_decides_no_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it begin the next one."""
+    made: list[object] = []
+
+    class Interrupted(Campaign):
+        def run(self) -> Self:
+            made.append(self)
+            super().run()
+            self.interrupted = True
+            return self
+
+    monkeypatch.setattr("wavetank.cells.Campaign", Interrupted)
+    code, out, _ = called(tmp_path, "matrix", "--kind", "unit", "--runs", "1", *SEED)
+    assert code == 130, out
+    assert len(made) == 1
 
 
 @pytest.mark.usefixtures("few_experiments")

@@ -170,7 +170,8 @@ def test_workers_end_with_whoever_began_them(healthy: Path) -> None:
     with loading(healthy) as process:
         workers = workers_of(process)
         process.kill()
-        wait_until(lambda: not any(each.is_running() for each in workers))
+        _, still_there = psutil.wait_procs(workers, timeout=20)
+    assert still_there == []
 
 
 def test_what_is_begun_late_counts_from_when_it_was_due() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from simulator import Host, InputError, System, Trouble, User, always, operation
 from simulator.campaign import Budget, Campaign
+from simulator.errors import known_names
 from simulator.fault import FAULT_KINDS, Fault
 from simulator.plan import Plan, Setting, Step, Strike
 from simulator.simulated_run import SimulatedRun
@@ -269,6 +270,14 @@ def test_an_operation_that_is_not_async_is_refused_where_it_is_declared() -> Non
         @operation()  # type: ignore[arg-type]
         def deposit(self: System, user: User) -> None:
             """Do nothing."""
+
+
+def test_names_that_no_command_lists_are_listed_themselves() -> None:
+    """A sentence with a hole in the place of a command is of no use."""
+    many = [f"name-{number}" for number in range(12)]
+    assert known_names(()) == "There are none."
+    assert known_names(many, meant="nmae-3").startswith("Did you mean 'name-3'")
+    assert known_names(many, meant="else").endswith("name-11.")
 
 
 def test_an_operation_with_nothing_to_draw_needs_no_parentheses() -> None:

@@ -9,7 +9,7 @@ import tomli_w
 from simulator.errors import EnvironmentFailedError, InputError, known_names
 from simulator.live.target import Target, load_target
 from simulator.live.validation import check_target
-from simulator.load.calibration import AT_ONCE_MAX, Calibrated, Enough, calibrate
+from simulator.load.calibration import AT_ONCE_MAX, TRIES, Calibrated, Enough, calibrate
 from simulator.load.profile import Load, profile_named
 from simulator.load.quantity import Quantity
 from simulator.redaction import redacted
@@ -28,8 +28,9 @@ REQUESTS = 500
 EPILOG = f"""
 \b
 Of each service: how long it takes for a request when nobody else asks, less the way there, and on
-how many requests it works at once: connections are doubled until they get no more answers, up to
-{AT_ONCE_MAX}. Requests change nothing, but are real. Services are asked without TLS and passwords.
+how many requests it works at once: connections are doubled until they get no more answers in any
+of {TRIES} tries, up to {AT_ONCE_MAX}. Requests change nothing, but are real. Services are asked without TLS and
+passwords.
 
 \b
 Examples:
@@ -47,7 +48,7 @@ Examples:
 )
 @click.option("--yes-really", is_flag=True, help="The target is meant, although it is not this machine.")
 @click.option(
-    "--requests", type=click.IntRange(1, 10_000), default=REQUESTS, show_default=True, help="At each level, at most."
+    "--requests", type=click.IntRange(1, 10_000), default=REQUESTS, show_default=True, help="In each try, at most."
 )
 @click.option("--profile", default="steady", show_default=True, metavar="NAME|FILE", help="Who will use it.")
 @click.option("-o", "--output", type=FILE, help="Write that load profile with these services.")

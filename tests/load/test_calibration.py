@@ -1,7 +1,9 @@
 """What is measured of a service is what it is: services whose speed is known, on real sockets."""
 
+import contextlib
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -35,9 +37,15 @@ def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "ALONE_S_MAX", 1.0)
 
 
-def measured(host: str, model: ServiceModel, request: ServiceRequest, requests: int = 100) -> Calibrated:
+def measured(
+    host: str,
+    model: ServiceModel,
+    request: ServiceRequest,
+    requests: int = 100,
+    capacity: Callable[..., Capacity] = Capacity,
+) -> Calibrated:
     async def main() -> Calibrated:
-        service = SERVICES[host](port=0, host=LOOPBACK, capacity=Capacity(model, host))
+        service = SERVICES[host](port=0, host=LOOPBACK, capacity=capacity(model, host))
         async with trio.open_nursery() as nursery:
             await nursery.start(service.main)
             asked = partial(calibrate, host, (LOOPBACK, service.port), request, requests)
@@ -59,6 +67,30 @@ def test_a_service_is_measured_as_what_it_is(host: str) -> None:
     assert 0.045 <= points[0.5] <= 0.08
     assert points[0.1] <= points[0.5] <= points[0.9] <= points[0.99] <= points[1.0]
     found.model.check("what was measured")
+
+
+class Pausing(Capacity):
+    """Of a machine that stops for a moment, the first time that two requests are worked on at once."""
+
+    at_work = 0
+    has_paused = False
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[float]:
+        async with super().turn() as service_s:
+            self.at_work += 1
+            if self.at_work > 1 and not self.has_paused:
+                self.has_paused = True
+                time.sleep(0.5)  # noqa: ASYNC251 - the whole machine stops
+            yield service_s
+            self.at_work -= 1
+
+
+def test_a_pause_is_not_taken_for_all_that_the_service_can_do() -> None:
+    """It takes answers away, as saturation does; but not each time."""
+    model = ServiceModel(((0.5, 0.05), (1.0, 0.051)), 3)
+    found = measured("llm", model, system.service_requests["llm"], capacity=Pausing)
+    assert 2 <= found.at_once <= 4
 
 
 def test_of_a_service_that_works_on_all_only_a_lower_bound_is_known() -> None:

@@ -13,7 +13,7 @@ import attrs
 import click
 import msgspec
 
-from simulator.chaos.experiment import KINDS, Experiment, tell_method
+from simulator.chaos.experiment import KINDS, Experiment, parse_recovery_time, tell_method
 from simulator.chaos.files import SUFFIXES, experiments_in, read_experiment
 from simulator.chaos.journal import journal_of
 from simulator.chaos.plan import experiment_plan
@@ -102,11 +102,12 @@ def chaos(
     system = load_system(system_name).with_defects(defects)
     known = experiments_in(system.experiments, system) if system.experiments is not None else {}
     chosen = _chosen(system, known, names, kinds, is_all=is_all)
+    if recovery_time is not None:
+        parse_recovery_time(recovery_time)
+        chosen = {name: msgspec.structs.replace(each, recovery_time=recovery_time) for name, each in chosen.items()}
     if not chosen:
         click.echo("\n".join(_overview(known)))
         return 0
-    if recovery_time is not None:
-        chosen = {name: msgspec.structs.replace(each, recovery_time=recovery_time) for name, each in chosen.items()}
     for name, experiment in chosen.items():
         experiment.check(name, system)
     seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed

@@ -116,7 +116,7 @@ def _chosen(system: System, names: Sequence[str]) -> dict[str, Journey]:
         elif path.suffix == ".toml":
             chosen[path.stem] = read_journey(path)
         else:
-            raise InputError(f"no journey named {name!r}, and no TOML file. {known_names(known, meant=name)}")
+            raise InputError(f"no journey named {name!r}, and no file of one (.toml). {known_names(known, meant=name)}")
     return chosen
 
 

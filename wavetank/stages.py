@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
-from simulator.chaos.experiment import KINDS
+from simulator.chaos.experiment import KINDS, parse_recovery_time
 from simulator.errors import InputError
-from simulator.load.objective import parse_objective
 from simulator.load.profile import PROFILES
 from simulator.load.quantity import parse_quantity, seconds_of
 
@@ -124,7 +123,7 @@ def _check(where: str, stage: Stage) -> None:
                     seconds_of(stage.duration)
             case Chaos():
                 if stage.recovery_time is not None:
-                    parse_objective("recovery_time", stage.recovery_time)
+                    parse_recovery_time(stage.recovery_time)
                 if stage.duration is not None:
                     seconds_of(stage.duration)
     except InputError as error:

@@ -25,6 +25,7 @@ __all__ = [
     "SteadyState",
     "Struck",
     "Traffic",
+    "parse_recovery_time",
     "tell_method",
 ]
 
@@ -196,7 +197,7 @@ class Experiment(
 
     def recovers_within(self) -> Objective:
         """Return what the time must keep to that the system takes until its steady state is back."""
-        return parse_objective("recovery_time", self.recovery_time)
+        return parse_recovery_time(self.recovery_time)
 
     def check(self, where: str, system: System) -> None:
         """Raise InputError for what could not be done to the system."""
@@ -225,6 +226,17 @@ class Experiment(
                 )
         self.load().check(f"{where}: traffic")
         _ = self.tolerances(), self.tolerances_during(), self.recovers_within()
+
+
+def parse_recovery_time(text: str) -> Objective:
+    """Read what a recovery may take: `< 5m`. Raises InputError."""
+    try:
+        objective = parse_objective("recovery_time", text)
+    except InputError:
+        objective = None
+    if objective is None or objective.bound.dimension not in ("s", "") or ">" in objective.comparison:
+        raise InputError(f"{text!r} is nothing that a recovery time could keep to. Write < and a time: < 5m.")
+    return objective
 
 
 def _pause_s(time: Time) -> float:

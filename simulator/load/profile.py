@@ -106,7 +106,9 @@ def profile_named(name: str) -> Load:
     if name in PROFILES:
         return PROFILES[name]
     if path.suffix != ".toml":
-        raise InputError(f"no load profile named {name!r}, and no TOML file. {known_names(PROFILES, meant=name)}")
+        raise InputError(
+            f"no load profile named {name!r}, and no file of one (.toml). {known_names(PROFILES, meant=name)}"
+        )
     return _read(path)
 
 

@@ -99,7 +99,7 @@ def test_a_file_says_all_of_it(tmp_path: Path) -> None:
         ('before = "10s"', 'before = "soon"', "'soon' is not a duration"),
         ("users = 3", "users = 0", "users=0 is not between"),
         ('title = "ClickHouse crashes"', "", "missing required field `title`"),
-        ('tags = ["service"]', 'recovery_time = "never"', "the objective 'recovery_time': 'never' is none"),
+        ('tags = ["service"]', 'recovery_time = "never"', "'never' is nothing that a recovery time"),
         ("[[steady-state-hypothesis.probes]]", "[[steady_state.probes]]", "unknown field `steady_state`"),
         ("[traffic]", "[traffic", "is not TOML"),
     ],

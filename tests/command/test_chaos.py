@@ -139,9 +139,12 @@ def test_it_begins_again_until_its_time_is_over_and_allows_what_it_is_told(tmp_p
     assert code == 0, out
     assert out.count("steady again") > 1, "one takes a fraction of a second"
     assert journals(tmp_path / "out.json")["own"]["wavetank"]["recovery_time"] == "< 7s"
-    assert "'recovery_time': 'soon' is none" in refused(
-        tmp_path, "chaos", "own.toml", "--system", BANK, "--recovery-time", "soon"
-    )
+
+
+@pytest.mark.parametrize("recovery_time", ["soon", "5m", "> 5m", "< 5%"])
+def test_what_no_recovery_time_could_keep_to_is_refused_whatever_is_asked(tmp_path: Path, recovery_time: str) -> None:
+    told = refused(tmp_path, "chaos", "--recovery-time", recovery_time)
+    assert f"{recovery_time!r} is nothing that a recovery time could keep to. Write < and a time: < 5m." in told
 
 
 def test_a_dry_run_says_all_and_does_nothing(tmp_path: Path) -> None:

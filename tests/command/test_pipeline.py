@@ -68,7 +68,7 @@ def test_a_file_that_exists_at_users_is_honoured_in_every_key(tmp_path: Path) ->
         ("standard", "enormous", "no load profile named 'enormous'"),
         ("success_rate: 99%", "success_rate: 5s", "'5s' is no percentage"),
         ("[network, service, state]", "[weather]", "the stage chaos cannot be honoured"),
-        ("< 5m", "soon", "the objective 'recovery_time'"),
+        ("< 5m", "soon", "'soon' is nothing that a recovery time could keep to"),
         ("- chaos:", "- havoc:", "'havoc' is no stage"),
         ("- chaos:", "- unit:", "'unit' is no stage, or there twice"),
         ("stages:", "steps:", "is no pipeline"),

@@ -71,6 +71,13 @@ class Exchange:
         """When the reply reached the user; inf if it did not."""
         return self.reply.at_s if self.reply is not None else inf
 
+    @property
+    def over_s(self) -> float:
+        """When it was answered, or refused; inf if nobody knows what came of it."""
+        if self.unsent and self.operation is not None and self.operation.completed is not None:
+            return self.operation.completed.at_s
+        return self.told_s if self.refused else self.answered_s
+
     def is_open_at(self, at_s: float) -> bool:
         """Whether a message that had been sent by then was neither refused nor answered before."""
         return not self.refused and self.answered_s >= at_s

@@ -32,13 +32,15 @@ def measures(history: History) -> Iterator[Sample]:
     yield from samples_of(history, "connect")
     for exchange in exchanges(Reading(history)).values():
         sent_s, number = exchange.sent.at_s, exchange.operation.number if exchange.operation is not None else None
-        yield from outcome(sent_s, number, ok=exchange.acknowledged and exchange.reply is not None)
+        is_ok = exchange.acknowledged and exchange.reply is not None
+        lasted_s = exchange.over_s - sent_s
+        yield from outcome(sent_s, number, ok=is_ok, lasted_s=lasted_s)
         if not exchange.refused:
             agents = "simple_agent" if exchange.is_to_one_agent else "complex_agent"
             yield Sample("ws_latency", sent_s, exchange.acknowledged_s - sent_s, number)
             yield Sample(agents, sent_s, exchange.answered_s - sent_s, number)
         if exchange.reply is not None:
-            yield Sample("degraded_rate", sent_s, float(_is_degraded(exchange.reply)), number, dimension="%")
+            yield Sample("degraded_rate", sent_s, float(_is_degraded(exchange.reply)), number, "%", lasted_s)
     yield from _queries(history)
 
 

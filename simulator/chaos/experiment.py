@@ -234,7 +234,7 @@ def parse_recovery_time(text: str) -> Objective:
         objective = parse_objective("recovery_time", text)
     except InputError:
         objective = None
-    if objective is None or objective.bound.dimension not in ("s", "") or ">" in objective.comparison:
+    if objective is None or objective.bound.dimension not in ("s", "") or not objective.is_upper:
         raise InputError(f"{text!r} is nothing that a recovery time could keep to. Write < and a time: < 5m.")
     return objective
 

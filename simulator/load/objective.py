@@ -47,6 +47,11 @@ class Objective:
         statistic = "" if self.statistic == AVERAGE and self.bound.dimension == "%" else f"{self.statistic} "
         return f"{statistic}{self.comparison} {self.bound}"
 
+    @property
+    def is_upper(self) -> bool:
+        """Whether the bound is one from above, so that less is better."""
+        return self.comparison in ("<", "<=")
+
     def is_met(self, value: float) -> bool:
         """Say whether a value keeps the bound."""
         return _COMPARISONS[self.comparison](value, self.bound.amount)

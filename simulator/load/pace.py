@@ -33,8 +33,8 @@ class Paced:
     def since_due(self, sample: Sample) -> Sample:
         """Return a sample as it is from when its operation was due."""
         late_s = 0.0 if sample.operation is None else self.late_s[sample.operation]
-        is_time = sample.dimension == "s"
-        return attrs.evolve(sample, at_s=sample.at_s - late_s, value=sample.value + late_s * is_time)
+        value = sample.value + late_s * (sample.dimension == "s")
+        return attrs.evolve(sample, at_s=sample.at_s - late_s, value=value, lasted_s=sample.lasted_s + late_s)
 
 
 async def take_steps(

@@ -22,7 +22,7 @@ class Sample:
 
     `at_s` is when it was begun, in seconds since the run began. With the number of an `operation` its latency counts
     from when that was due, not from when it could be begun: else a slow system would thin out its own measurements
-    (coordinated omission).
+    (coordinated omission). `lasted_s` is how long what it tells of went on, where the value is no time.
     """
 
     measure: str
@@ -30,6 +30,12 @@ class Sample:
     value: float
     operation: int | None = None
     dimension: Dimension = "s"
+    lasted_s: float = 0.0
+
+    @property
+    def ended_s(self) -> float:
+        """When what it tells of was over; inf if that never was."""
+        return self.at_s + (self.value if self.dimension == "s" else self.lasted_s)
 
 
 def is_rate(measure: str) -> bool:
@@ -37,10 +43,10 @@ def is_rate(measure: str) -> bool:
     return measure.endswith("_rate")
 
 
-def outcome(at_s: float, operation: int | None = None, *, ok: bool) -> tuple[Sample, Sample]:
+def outcome(at_s: float, operation: int | None = None, *, ok: bool, lasted_s: float = 0.0) -> tuple[Sample, Sample]:
     """Return the samples of whether something that was begun at a moment came to what was wanted."""
-    failed = Sample(ERRORS, at_s, float(not ok), operation, dimension="%")
-    return failed, Sample(SUCCESSES, at_s, float(ok), operation, dimension="%")
+    failed = Sample(ERRORS, at_s, float(not ok), operation, "%", lasted_s)
+    return failed, Sample(SUCCESSES, at_s, float(ok), operation, "%", lasted_s)
 
 
 def samples_of(history: History, *names: str) -> Iterator[Sample]:
@@ -49,7 +55,7 @@ def samples_of(history: History, *names: str) -> Iterator[Sample]:
     One that was refused has no latency: it would make the others look fast.
     """
     for each in history.operations(*names):
-        yield from outcome(each.invoked.at_s, each.number, ok=each.ok)
+        lasted_s = LOST if each.completed is None else each.completed.at_s - each.invoked.at_s
+        yield from outcome(each.invoked.at_s, each.number, ok=each.ok, lasted_s=lasted_s)
         if not each.failed:
-            took_s = each.completed.at_s - each.invoked.at_s if each.ok and each.completed is not None else LOST
-            yield Sample(each.name, each.invoked.at_s, took_s, each.number)
+            yield Sample(each.name, each.invoked.at_s, lasted_s if each.ok else LOST, each.number)

@@ -15,7 +15,6 @@ from models.device import (
     PING_TIMEOUT_S,
     Device,
     Outcome,
-    Pending,
 )
 from models.protocol import (
     AgentEvent,
@@ -61,6 +60,7 @@ class ChatClient(Device):
         on_frame: Callable[[ServerFrame], None],
         on_state: Callable[[str], None],
         on_unreadable: Callable[[str], None] = lambda _text: None,
+        on_sent: Callable[[ClientFrame], None] = lambda _frame: None,
     ) -> None:
         super().__init__(user=user, on_state=on_state)
         self.last_seen = 0
@@ -72,6 +72,7 @@ class ChatClient(Device):
         self._port = port
         self._on_frame = on_frame
         self._on_unreadable = on_unreadable
+        self._on_sent = on_sent
         self._refresh_at_s = 0.0
         self._refresh_every_s = 0.0
         self._was_welcomed = False
@@ -85,33 +86,32 @@ class ChatClient(Device):
     async def send(self, id: str, text: str, context: str, workflow: Mapping[str, tuple[str, ...]]) -> Outcome:
         """Send a message and wait for its acknowledgement."""
         frame = Message(id=id, text=text, context=context, workflow=workflow)
-        return (await self._ask(id, encode(frame))).outcome
+        return (await self._request(id, lambda: self._send_present(frame))).outcome
 
     async def cancel(self, id: str) -> Outcome:
         """Ask for a message to be given up."""
-        return (await self._ask(f"cancel {id}", encode(Cancel(id=id)))).outcome
+        return (await self._request(f"cancel {id}", lambda: self._send_present(Cancel(id=id)))).outcome
 
     async def send_malformed(self, text: str) -> str | None:
         """Send what is no frame, and return the code with which it is refused: "" if nothing came, None if not sent."""
-        refused = await self._ask("", text)
+        refused = await self._request("", lambda: self._send_present(text))
         return None if refused.outcome is Outcome.FAIL and not refused.code else refused.code
 
-    async def _ask(self, key: str, text: str) -> Pending:
-        """Send a frame and return what came of it."""
+    async def _send_present(self, sent: ClientFrame | str) -> None:
+        """Send on the present connection."""
+        assert self._socket is not None
+        await self._send(self._socket, sent)
 
-        async def send() -> None:
-            assert self._socket is not None
-            await self._send(self._socket, text)
-
-        return await self._request(key, send)
-
-    async def _send(self, socket: WebSocketConnection, text: str) -> None:
-        sent = False
+    async def _send(self, socket: WebSocketConnection, sent: ClientFrame | str) -> None:
+        """Send a frame, or a text that is none."""
+        if not isinstance(sent, str):
+            self._on_sent(sent)
+        is_out = False
         try:
-            await socket.send_message(text)
-            sent = True
+            await socket.send_message(sent if isinstance(sent, str) else encode(sent))
+            is_out = True
         finally:
-            if not sent:
+            if not is_out:
                 # Part of the frame may be out, so nothing can follow it on this connection.
                 await _drop(socket)
 
@@ -143,7 +143,7 @@ class ChatClient(Device):
             last_seen=self.last_seen,
             last_event=self.last_event,
         )
-        await self._send(socket, encode(hello))
+        await self._send(socket, hello)
         frame = await self._receive(socket)
         self._note(frame)
         return isinstance(frame, Welcome)
@@ -214,7 +214,7 @@ class ChatClient(Device):
                 if trio.current_time() >= self._refresh_at_s:
                     # Until the answer says when. No later than that will be: we sleep until then, and are not woken.
                     self._refresh_at_s = trio.current_time() + min(ANSWER_TIMEOUT_S, self._refresh_every_s)
-                    await self._send(socket, encode(Refresh()))
+                    await self._send(socket, Refresh())
                 if trio.current_time() >= next_ping_s:
                     next_ping_s += PING_INTERVAL_S
                     with trio.fail_after(PING_TIMEOUT_S):
@@ -226,7 +226,9 @@ class ChatClient(Device):
                 return
 
 
-async def converse_once(host: str, port: int, *frames: ClientFrame) -> list[ServerFrame]:
+async def converse_once(
+    host: str, port: int, *frames: ClientFrame, on_sent: Callable[[ClientFrame], None] = lambda _frame: None
+) -> list[ServerFrame]:
     """Connect, say the frames one after another, and return what came after each, as another device would do it.
 
     Ends with the first refusal. Raises OSError, or a group of errors, when the connection fails or nothing comes.
@@ -236,6 +238,7 @@ async def converse_once(host: str, port: int, *frames: ClientFrame) -> list[Serv
         async with _connected(host, port) as socket:
             with trio.fail_after(ANSWER_TIMEOUT_S):
                 for frame in frames:
+                    on_sent(frame)
                     await socket.send_message(encode(frame))
                     answer = decode_server(await socket.get_message())
                     while isinstance(answer, Reply | AgentEvent):

@@ -30,7 +30,7 @@ from models.device import (
 from models.inspection import inspect_clickhouse, inspect_postgres, inspect_redis
 from models.malformed import malformed_frames, malformed_texts
 from models.platform import serve
-from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome
+from models.protocol import CHAT, ClientFrame, ErrorFrame, Hello, LoggedOut, Logout, ServerFrame, Token, Welcome, encode
 from models.requests import SERVICE_REQUESTS
 from models.secret import DEMO_SECRET
 from models.tokens import claimed_by, issue_login
@@ -311,7 +311,7 @@ class ChatSystem(System):
         token = chat_client_of(user).token
         assert token is not None
         session = user.memory["session"]
-        answers = await _say(Hello(token=token), Logout())
+        answers = await _say(Hello(token=token), Logout(), on_sent=_observing(user))
         for answer in answers:
             user.observe("answered_beside", frame=_as_observed(answer))
         if isinstance(answers[-1], ErrorFrame) and answers[-1].code in ("unauthorised", "expired"):
@@ -549,14 +549,19 @@ def _confirmed(outcome: Outcome, what: str, result: str) -> str:
             raise ConnectionError(f"no acknowledgement of {what}")
 
 
-async def _say(*frames: ClientFrame) -> list[ServerFrame]:
+async def _say(*frames: ClientFrame, on_sent: Callable[[ClientFrame], None] = lambda _frame: None) -> list[ServerFrame]:
     """Say something on a connection of its own."""
-    return await converse_once("gateway", GATEWAY_PORT, *frames)
+    return await converse_once("gateway", GATEWAY_PORT, *frames, on_sent=on_sent)
 
 
-def _as_observed(frame: ServerFrame) -> dict[str, Any]:
-    """Return a frame's fields. A token is a secret: of one there is only what it claims."""
-    fields: dict[str, Any] = msgspec.to_builtins(frame)
+def _observing(user: User) -> Callable[[ClientFrame], None]:
+    """Return what observes the frames that a user's devices send, but for those that are meant to be refused."""
+    return lambda frame: user.observe("frame_sent", **_as_observed(frame))
+
+
+def _as_observed(frame: ClientFrame | ServerFrame) -> dict[str, Any]:
+    """Return a frame's fields as they travel. A token is a secret: of one there is only what it claims."""
+    fields: dict[str, Any] = msgspec.json.decode(encode(frame))
     if "token" in fields:
         fields["token"] = claimed_by(fields["token"])
     return fields
@@ -601,6 +606,7 @@ def _new_client(user: User, system: ChatSystem) -> Device:
         on_frame=on_frame,
         on_state=on_state,
         on_unreadable=on_unreadable,
+        on_sent=_observing(user),
     )
 
 

@@ -1,6 +1,6 @@
 """Conformance: how often each kind of message of the protocol was seen, and whether all of them conform."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from properties.frames import frame_complaint
@@ -31,30 +31,37 @@ SELDOM: Mapping[str, str] = {
     "chat_completion": "only of requests that are not streamed",
 }
 GATEWAY, DEVICE = "gateway", "device"
+_BESIDE = ("trespassed", "answered_beside")
+"""Observations of which a frame is a part."""
 
 
 def conformities(history: History) -> Iterator[Conformity]:
-    """Yield a history's account of every message that a gateway sends, and of every document between services."""
+    """Yield a history's account of every frame, and of every document between services."""
     reading = Reading(history)
-    yield from _of_frames(reading)
+    yield from _of_frames(reading, GATEWAY, DEVICE, "send", ("frame", "frame_unreadable", *_BESIDE))
+    yield from _of_frames(reading, DEVICE, GATEWAY, "receive", ("frame_sent",))
     yield from _of_documents(reading)
 
 
-def _of_frames(reading: Reading) -> Iterator[Conformity]:
+def _of_frames(
+    reading: Reading, provider: str, consumer: str, action: str, observed: Sequence[str]
+) -> Iterator[Conformity]:
+    """Yield the kinds that a gateway sends, or receives (`action`), by what is observed of them."""
     seen: dict[str, int] = {}
     complaints: dict[str, str] = {}
-    for event in reading.observed("frame", "frame_unreadable", "trespassed", "answered_beside"):
-        frame = event.data if event.name == "frame" else event.data.get("frame")
+    for event in reading.observed(*observed):
+        frame = event.data.get("frame") if event.name in _BESIDE else event.data
         kind = str(frame.get("type")) if isinstance(frame, Mapping) else "unreadable"
         seen[kind] = seen.get(kind, 0) + 1
         complaint = frame_complaint(event)
         if complaint is not None:
             complaints.setdefault(kind, f"at {event.at_s:.3f} s: {complaint}")
-    for name in [*messages_of(DOCUMENT, "send"), *(kind for kind in seen if kind not in messages_of(DOCUMENT, "send"))]:
+    described = messages_of(DOCUMENT, action)
+    for name in [*described, *(kind for kind in seen if kind not in described)]:
         message = DOCUMENT["components"]["messages"].get(name, {})
         example = message["examples"][0]["payload"] if message else None
         schema = _plain(DOCUMENT, message["payload"]) if message else {}
-        yield Conformity(GATEWAY, DEVICE, name, seen.get(name, 0), complaints.get(name, ""), example, schema)
+        yield Conformity(provider, consumer, name, seen.get(name, 0), complaints.get(name, ""), example, schema)
 
 
 def _of_documents(reading: Reading) -> Iterator[Conformity]:

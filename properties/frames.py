@@ -1,4 +1,4 @@
-"""Frames: what a user's device received is what the contract describes, in the order that it states for a connection.
+"""Frames: what a user's device sent and received is what the contract describes, in the order that it states.
 
 A device has one connection at a time. Of one that is made beside it, to trespass, only the answer is looked at.
 """
@@ -18,7 +18,11 @@ from simulator.property import Violation
 __all__ = ["check_conversations", "check_frames", "frame_complaint"]
 
 TEXT_LENGTH_MAX = 120
-_FRAMES = {name: Schema(DOCUMENT, f"#/components/messages/{name}/payload") for name in messages_of(DOCUMENT, "send")}
+_FRAMES = {
+    action: {name: Schema(DOCUMENT, f"#/components/messages/{name}/payload") for name in messages_of(DOCUMENT, action)}
+    for action in ("send", "receive")
+}
+"""By what a gateway does with them, and by their kind."""
 _INITIAL: str = DOCUMENT["x-conversation"]["initial"]
 _STATES: Mapping[str, Mapping[str, str]] = DOCUMENT["x-conversation"]["states"]
 _ABOUT: Sequence[str] = DOCUMENT["x-conversation"]["about"]
@@ -28,11 +32,12 @@ _ABOUT: Sequence[str] = DOCUMENT["x-conversation"]["about"]
 
 
 def check_frames(history: Reading) -> Iterator[Violation]:
-    """Look at every frame that a user received, also on connections that were made to trespass."""
-    for event in history.observed("frame", "frame_unreadable", "trespassed", "answered_beside"):
+    """Look at every frame of a user, also at the answers on connections that were made to trespass."""
+    for event in history.observed("frame", "frame_unreadable", "trespassed", "answered_beside", "frame_sent"):
         complaint = frame_complaint(event)
         if complaint is not None:
-            yield Violation(f"{user_of(event)} received at {event.at_s:.3f} s what is {complaint}", site="frame")
+            did = "sent" if event.name == "frame_sent" else "received"
+            yield Violation(f"{user_of(event)} {did} at {event.at_s:.3f} s what is {complaint}", site="frame")
 
 
 def frame_complaint(event: Event) -> str | None:
@@ -42,6 +47,8 @@ def frame_complaint(event: Event) -> str | None:
             return _of_text(str(event.data["text"]))
         case "trespassed" | "answered_beside":
             return _of_frame(event.data["frame"])
+        case "frame_sent":
+            return _of_frame(dict(event.data), "receive")
         case _:
             return _of_frame(dict(event.data))
 
@@ -55,11 +62,11 @@ def _of_text(text: str) -> str:
     return _of_frame(frame) or f"no frame to its device: {text[:TEXT_LENGTH_MAX]!r}"
 
 
-def _of_frame(frame: Value) -> str | None:
+def _of_frame(frame: Value, action: str = "send") -> str | None:
     kind = frame.get("type") if isinstance(frame, dict) else None
-    if not isinstance(kind, str) or kind not in _FRAMES:
-        return f"no frame that a gateway sends: type={kind!r}"
-    complaint = _FRAMES[kind].complaint(frame)
+    if not isinstance(kind, str) or kind not in _FRAMES[action]:
+        return f"no frame that a gateway {action}s: type={kind!r}"
+    complaint = _FRAMES[action][kind].complaint(frame)
     return None if complaint is None else f"no {kind} frame: {complaint}"
 
 

@@ -24,7 +24,8 @@ OBJECTIVES = {
 def measures(history: History) -> Iterator[Sample]:
     """Yield the samples of a history.
 
-    `connect` is until the welcome, `ws_latency` until the acknowledgement of a message, `simple_agent` and
+    `connect` is until the welcome, `told` until a user is told whether a message was accepted or why nobody knows,
+    `ws_latency` until its acknowledgement, `simple_agent` and
     `complex_agent` until the reply to one that one agent answers, or several; each from when it was due. What was
     refused has no latency, and counts as an error. `degraded_rate` is of the replies that something was missing for.
     `clickhouse_query` is one query of an agent, from its own log.
@@ -35,6 +36,8 @@ def measures(history: History) -> Iterator[Sample]:
         is_ok = exchange.acknowledged and exchange.reply is not None
         lasted_s = exchange.over_s - sent_s
         yield from outcome(sent_s, number, ok=is_ok, lasted_s=lasted_s)
+        if not exchange.unsent:
+            yield Sample("told", sent_s, exchange.told_s - sent_s, number)
         if not exchange.refused:
             agents = "simple_agent" if exchange.is_to_one_agent else "complex_agent"
             yield Sample("ws_latency", sent_s, exchange.acknowledged_s - sent_s, number)

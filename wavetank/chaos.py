@@ -280,5 +280,7 @@ def _details(outcome: ExperimentResult, saved: Saved) -> Iterator[str]:
             yield f"{name:6}  from {phase.from_s:.1f} to {phase.until_s:.1f} s"
             width = max(len(each.objective.measure) for each in phase.judged) if phase.judged else 0
             yield from (f"  {objective_line(each, width)}" for each in phase.judged)
+            if not phase.judged:
+                yield "  nothing need hold but the promises"
     yield from broken_lines(outcome.loaded.result)
     yield from unshrunk_lines(outcome.loaded.result, saved)

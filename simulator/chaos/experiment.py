@@ -43,7 +43,7 @@ class Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `before` is how long until the method begins, `after` how long they go on when it is over.
     """
 
-    users: int = 5
+    users: int = 10
     per_minute: float = 12
     before: Time = 15.0
     after: Time = 30.0
@@ -224,6 +224,10 @@ class Experiment(
                 raise InputError(
                     f"{where}: {each.action.name!r} would be over at once. Say `for`, or pause after it in the method."
                 )
+        if self.begins_s == self.over_s and self.tolerances_during():
+            raise InputError(
+                f'{where}: nothing can be measured during a method that takes no time. Say during = "any".'
+            )
         self.load().check(f"{where}: traffic")
         _ = self.tolerances(), self.tolerances_during(), self.recovers_within()
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models.system import deployed
@@ -116,6 +117,10 @@ def test_what_would_do_nothing_or_show_nothing_is_refused() -> None:
     made = experiment(Action("a", "crash", "redis"))
     with pytest.raises(InputError, match="'a' would be over at once"):
         made.check("one", deployed)
+    reset = Action("a", "reset", ("agents", "redis"))
+    with pytest.raises(InputError, match="during a method that takes no time"):
+        experiment(reset).check("one", deployed)
+    experiment(msgspec.structs.replace(reset, pauses=Pauses(after=1))).check("one", deployed)
     with pytest.raises(InputError, match="the method is empty"):
         experiment().check("one", deployed)
     with pytest.raises(InputError, match="no probes"):

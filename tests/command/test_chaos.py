@@ -68,6 +68,13 @@ def test_every_experiment_has_a_defect_that_it_finds() -> None:
     assert BREAKERS.keys() == experiments_in(deployed.experiments, deployed).keys()
 
 
+def test_each_says_what_must_hold_meanwhile() -> None:
+    """Promises must, in any case; but what users notice, too."""
+    assert deployed.experiments is not None
+    for name, experiment in experiments_in(deployed.experiments, deployed).items():
+        assert experiment.tolerances_during(), name
+
+
 @pytest.mark.parametrize("name", BREAKERS)
 def test_each_holds_on_the_healthy_platform(tmp_path: Path, name: str) -> None:
     code, out, _ = called(tmp_path, "chaos", name, *SEED)

@@ -32,6 +32,9 @@ def test_every_kind_of_message_is_seen_and_conforms(healthy: tuple[Path, str]) -
     frames = {each["name"] for each in told["messages"] if each["provider"] == "gateway" and each["samples"]}
     assert frames >= {"welcome", "token", "ack", "cancelling", "logged_out", "reply", "event", "error"}
     assert frames <= document["components"]["messages"].keys() | {"session", "user"}
+    sent = {each["name"] for each in told["messages"] if each["provider"] == "device" and each["samples"]}
+    assert sent == {"hello", "message", "cancel", "refresh", "logout"}
+    assert frames | sent >= document["components"]["messages"].keys()
     unseen = [each["name"] for each in told["messages"] if not each["samples"]]
     assert unseen == ["chat_completion", "buffered_row"]
     assert all(each["shown"] for each in told["messages"])
@@ -52,7 +55,7 @@ def test_pacts_are_message_files_of_version_4(healthy: tuple[Path, str]) -> None
     """Each with an example per kind of message, and rules for every value in it that are of the schema."""
     directory, _ = healthy
     files = sorted(path.name for path in (directory / "pacts").iterdir())
-    assert "device-gateway.json" in files
+    assert {"device-gateway.json", "gateway-device.json"} <= set(files)
     assert "gateway-agents.json" in files
     for path in (directory / "pacts").iterdir():
         pact = json.loads(path.read_bytes())

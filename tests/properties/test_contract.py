@@ -93,6 +93,21 @@ def test_the_contract_holds_for_all_examples() -> None:
     assert told.judged().outcome is Outcome.HOLDS
 
 
+@pytest.mark.parametrize("kind", messages_of(DOCUMENT, "receive"))
+def test_what_a_device_sends_is_a_frame_as_well(kind: str) -> None:
+    """Examples hold, and nothing that a gateway would have to refuse."""
+    for example in MESSAGES[kind]["examples"]:
+        told = Told().observe("user:alice", "frame_sent", **example["payload"]).disconnected("alice")
+        assert told.judged().outcome is not Outcome.VIOLATED
+    told.observe("user:alice", "frame_sent", **MESSAGES[kind]["examples"][0]["payload"], unknown=1)
+    assert f"what is no {kind} frame: Additional properties" in violation(told)[0]
+
+
+def test_a_device_sends_no_frames_of_gateways() -> None:
+    told = Told().observe("user:alice", "frame_sent", **MESSAGES["ack"]["examples"][0]["payload"])
+    assert "what is no frame that a gateway receives: type='ack'" in violation(told)[0]
+
+
 def test_of_nothing_nothing_is_known() -> None:
     """Also not of a client that came and went."""
     assert Told(is_welcomed=False).disconnected("alice").judged().outcome is Outcome.UNKNOWN

@@ -225,9 +225,8 @@ class Experiment(
                     f"{where}: {each.action.name!r} would be over at once. Say `for`, or pause after it in the method."
                 )
         if self.begins_s == self.over_s and self.tolerances_during():
-            raise InputError(
-                f'{where}: nothing can be measured during a method that takes no time. Say during = "any".'
-            )
+            told = "nothing can be measured during a method that takes no time"
+            raise InputError(f'{where}: {told}. Say during = "any", or pause after it.')
         self.load().check(f"{where}: traffic")
         _ = self.tolerances(), self.tolerances_during(), self.recovers_within()
 

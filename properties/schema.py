@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any, TypeAlias
 
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
+from simulator.errors import InputError
 from simulator.history import Value
 
-__all__ = ["DOCUMENT", "Json", "Schema", "load_document", "messages_of", "resolve"]
+__all__ = ["DOCUMENT", "Json", "Schema", "check_document", "load_document", "messages_of", "resolve"]
 
 Json: TypeAlias = Mapping[str, Any]
 Test: TypeAlias = Callable[[Any], bool]
@@ -20,11 +21,53 @@ Test: TypeAlias = Callable[[Any], bool]
 URI = "urn:wavetank:asyncapi"
 COMPLAINT_LENGTH_MAX = 160
 
+FORMATS = FormatChecker()
+_KEYWORDS = Draft7Validator.META_SCHEMA["properties"]
+_CHECKED = Draft7Validator(
+    {
+        **Draft7Validator.META_SCHEMA,
+        "$id": "urn:wavetank:checked",
+        "properties": {
+            **{name: each for name, each in _KEYWORDS.items() if name != "contentEncoding"},
+            "format": {"enum": sorted(FORMATS.checkers)},
+            "items": {"$ref": "#"},
+        },
+        "patternProperties": {"^x-": True},
+        "additionalProperties": False,
+        # Beside a reference Draft 7 reads nothing, and into a text only x-content looks.
+        "dependencies": {
+            "$ref": {"propertyNames": {"enum": ["$ref", "title", "description"]}},
+            "contentMediaType": ["x-content"],
+        },
+    }
+)
+"""What Draft 7 says of schemas, less what it lets pass and nothing here would check."""
+
 
 def load_document() -> Json:
-    """Return the AsyncAPI document of the protocol."""
+    """Return the AsyncAPI document of the protocol. Raises InputError as `check_document` does."""
     document: Json = json.loads((resources.files("properties") / "asyncapi.json").read_text(encoding="utf-8"))
+    check_document(document)
     return document
+
+
+def check_document(document: Json) -> None:
+    """Raise InputError if a schema of the document says what nothing would hold messages to."""
+    for where, schema in _schemas_in(document):
+        error = next(_CHECKED.iter_errors(schema), None)
+        if error is not None:
+            place = ".".join([where, *map(str, error.absolute_path)])
+            raise InputError(
+                f"asyncapi.json: nothing would check this of the schema {place}: "
+                f"{error.message[:COMPLAINT_LENGTH_MAX]}. Use keywords of JSON Schema's Draft 7 and the formats "
+                f"{', '.join(sorted(FORMATS.checkers))}, or a name that begins with x- for a remark."
+            )
+
+
+def _schemas_in(document: Json) -> Iterator[tuple[str, Json]]:
+    for name, message in document["components"]["messages"].items():
+        yield f"{name}.payload", message["payload"]
+    yield from document["components"]["schemas"].items()
 
 
 def resolve(document: Json, pointer: str) -> Json:
@@ -51,7 +94,7 @@ class Schema:
         self.is_surely_valid = _quick_test(document, resolve(document, pointer))
         """The quick test. What does not pass it may be valid all the same."""
         registry: Registry[Any] = Registry().with_resource(URI, DRAFT7.create_resource(document))
-        self._library = Draft7Validator({"$ref": URI + pointer}, registry=registry)
+        self._library = Draft7Validator({"$ref": URI + pointer}, registry=registry, format_checker=FORMATS)
 
     def complaint(self, value: Value) -> str | None:
         """Return what is wrong with a value, or None for a valid one."""

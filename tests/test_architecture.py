@@ -22,6 +22,7 @@ HYPOTHESIS_IN = {
 }
 ASSEMBLY = ("models/system.py", "models/components.py", "models/requests.py", "models/unfinished.py")
 PROMISES_MAY_IMPORT = {
+    "simulator.errors",
     "simulator.history",
     "simulator.property",
     "simulator.load.sample",

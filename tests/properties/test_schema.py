@@ -30,7 +30,8 @@ from models.protocol import (
     encode,
 )
 from models.workflow import KINDS, NODES_MAX, InvalidWorkflowError, Workflow
-from properties.schema import DOCUMENT, Schema, messages_of, resolve
+from properties.schema import DOCUMENT, Schema, check_document, messages_of, resolve
+from simulator.errors import InputError
 from simulator.history import Value
 
 MESSAGES = DOCUMENT["components"]["messages"]
@@ -124,6 +125,43 @@ def test_the_order_of_events_is_complete() -> None:
         *EVENTS
     }
     assert set(ORDER["attempts"]) == {*EVENTS, "description"}
+
+
+def documented(schema: object) -> Mapping[str, Any]:
+    """The document with another ack."""
+    ack = {**MESSAGES["ack"], "payload": schema}
+    return {**DOCUMENT, "components": {**DOCUMENT["components"], "messages": {**MESSAGES, "ack": ack}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"dependentRequired": {"a": ["b"]}}, "the schema ack.payload: 'dependentRequired' does not match"),
+        ({"properties": {"id": {"minimun": 1}}}, "ack.payload.properties.id: 'minimun' does not match"),
+        ({"items": {"format": "uri-template"}}, "ack.payload.items.format: 'uri-template' is not one of"),
+        ({"anyOf": [{"type": "text"}]}, "ack.payload.anyOf.0.type: 'text' is not"),
+        ({"contentEncoding": "base64"}, "'contentEncoding' does not match"),
+        ({"properties": {"id": {"contentMediaType": "application/json"}}}, "'x-content' is a dependency"),
+        ({"items": {"$ref": "#/components/schemas/run", "minLength": 1}}, "'minLength' is not one of"),
+    ],
+)
+def test_what_nothing_would_check_is_refused(schema: object, told: str) -> None:
+    """Otherwise whoever writes it down believes that it holds."""
+    with pytest.raises(InputError, match=told) as refused:
+        check_document(documented(schema))
+    assert str(refused.value).startswith("asyncapi.json: nothing would check this of the schema ")
+    assert "uuid" in str(refused.value)
+
+
+def test_remarks_and_fields_of_any_name_are_not_refused() -> None:
+    """Nobody expects them to be checked."""
+    check_document(documented({"x-owner": "us", "$comment": "", "title": "", "properties": {"minimun": {"enum": [1]}}}))
+
+
+def test_a_format_is_checked() -> None:
+    schema = Schema({"it": {"type": "string", "format": "uuid"}}, "#/it")
+    assert schema.complaint("01890a5d-ac96-774b-bcce-b302099a8057") is None
+    assert schema.complaint("alice-1") == "'alice-1' is not a 'uuid'"
 
 
 # The document and the code

@@ -5,7 +5,7 @@ from typing import Any
 
 from properties.frames import frame_complaint
 from properties.schema import DOCUMENT, Json, messages_of, resolve
-from properties.services import complaint_of, documents_in
+from properties.services import complaint_of, documents_in, place_of
 from simulator.conformity import Conformity
 from simulator.history import History, Reading, Value
 
@@ -59,32 +59,31 @@ def _of_frames(
     described = messages_of(DOCUMENT, action)
     for name in [*described, *(kind for kind in seen if kind not in described)]:
         message = DOCUMENT["components"]["messages"].get(name, {})
-        example = message["examples"][0]["payload"] if message else None
         schema = _plain(DOCUMENT, message["payload"]) if message else {}
-        yield Conformity(provider, consumer, name, seen.get(name, 0), complaints.get(name, ""), example, schema)
+        examples = [each["payload"] for each in message.get("examples", ())]
+        yield Conformity(provider, consumer, name, seen.get(name, 0), complaints.get(name, ""), examples, schema)
 
 
 def _of_documents(reading: Reading) -> Iterator[Conformity]:
     seen: dict[str, int] = {}
     complaints: dict[str, str] = {}
-    examples: dict[str, Value] = {}
+    examples: dict[str, list[Value]] = {}
     for event, name, document in documents_in(reading):
         seen[name] = seen.get(name, 0) + 1
         complaint = complaint_of(name, document)
         if complaint is None:
-            examples.setdefault(name, document)
+            examples.setdefault(name, []).append(document)
         else:
             complaints.setdefault(name, f"{event.name} at {event.at_s:.3f} s: {complaint}")
     for name, (provider, consumer) in PARTIES.items():
-        schema = _plain(DOCUMENT, resolve(DOCUMENT, f"#/components/schemas/{name}"))
         yield Conformity(
             provider,
             consumer,
             name,
             seen.get(name, 0),
             complaints.get(name, ""),
-            examples.get(name),
-            schema,
+            examples.get(name, ()),
+            _plain(DOCUMENT, resolve(DOCUMENT, place_of(name))),
             SELDOM.get(name, ""),
         )
 

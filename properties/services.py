@@ -7,16 +7,10 @@ from properties.schema import DOCUMENT, Schema, resolve
 from simulator.history import Event, Reading, Value
 from simulator.property import Violation
 
-__all__ = ["check_services", "complaint_of", "documents_in"]
+__all__ = ["check_services", "complaint_of", "documents_in", "place_of"]
 
 Documents = Iterator[tuple[str, Value]]
 """The documents that an observation tells of, each with the name of its schema."""
-
-_SCHEMAS = {
-    # What travels as a text is described by the document that the text is.
-    name: Schema(DOCUMENT, schema["x-content"]["$ref"] if "x-content" in schema else f"#/components/schemas/{name}")
-    for name, schema in resolve(DOCUMENT, "#/components/schemas").items()
-}
 
 
 def check_services(history: Reading) -> Iterator[Violation]:
@@ -32,6 +26,13 @@ def documents_in(history: Reading) -> Iterator[tuple[Event, str, Value]]:
     for event in history.observed(*_WORDED):
         for schema, document in _WORDED[event.name](event.data):
             yield event, schema, document
+
+
+def place_of(schema: str) -> str:
+    """Return where a document's schema is. What travels as a text is described by the document that the text is."""
+    place = f"#/components/schemas/{schema}"
+    content: Mapping[str, str] = resolve(DOCUMENT, place).get("x-content", {})
+    return content.get("$ref", place)
 
 
 def complaint_of(schema: str, document: Value) -> str | None:
@@ -95,3 +96,5 @@ _WORDED: Mapping[str, Callable[[Mapping[str, Value]], Documents]] = {
     "stored_reply": _reply,
 }
 """Of each observation, how the documents in it are found."""
+
+_SCHEMAS = {name: Schema(DOCUMENT, place_of(name)) for name in resolve(DOCUMENT, "#/components/schemas")}

@@ -1,6 +1,6 @@
 """Conformity: how a kind of message that a system's services have agreed on turned out in a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ __all__ = ["Conformity"]
 class Conformity:
     """One kind of message, who sends it to whom, how many were seen, and what was wrong with the first that was wrong.
 
-    `schema` is its JSON Schema without references, `example` one that conforms. What is `seldom` seen, in an outage
+    `schema` is its JSON Schema without references, `examples` some that conform. What is `seldom` seen, in an outage
     only, need not be seen when all is well.
     """
 
@@ -23,7 +23,7 @@ class Conformity:
     name: str
     samples: int
     complaint: str = ""
-    example: Value = None
+    examples: Sequence[Value] = attrs.field(default=(), repr=False)
     schema: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     seldom: str = ""
 

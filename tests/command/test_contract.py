@@ -72,6 +72,10 @@ def test_pacts_are_message_files_of_version_4(healthy: tuple[Path, str]) -> None
     assert rules["$.type"]["matchers"] == [{"match": "equality"}]
     assert rules["$.status"]["matchers"] == [{"match": "regex", "regex": "^(done|partial|cancelled)$"}]
     assert rules["$.seq"]["matchers"] == [{"match": "integer"}]
+    assert kept["error"]["contents"]["content"] == {"type": "error", "code": "bad_request"}
+    agents = json.loads((directory / "pacts" / "gateway-agents.json").read_bytes())
+    passed_on = {each["key"]: each["matchingRules"]["body"] for each in agents["interactions"]}
+    assert passed_on["reply_body"] == rules
 
 
 def test_a_system_without_a_contract_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ PARTIES: Mapping[str, tuple[str, str]] = {
     "message": ("gateway", "postgres"),
     "result": ("agents", "postgres"),
     "action": ("agents", "postgres"),
+    "stored_reply": ("agents", "postgres"),
 }
 """Who writes which documents, and who is to understand them."""
 SELDOM: Mapping[str, str] = {

@@ -60,10 +60,6 @@ def _entry(data: Mapping[str, Value]) -> Documents:
     yield "reply_body" if data["stream"] == "replies" else "event_body", _decoded(data["body"])
 
 
-def _reply(data: Mapping[str, Value]) -> Documents:
-    yield "reply_body", {"type": "reply", **{name: value for name, value in data.items() if name != "user"}}
-
-
 def _row_of(schema: str) -> Callable[[Mapping[str, Value]], Documents]:
     """Return a reading of observations that are themselves rows of a table."""
 
@@ -85,7 +81,7 @@ def _decoded(body: Value) -> Value:
 _WORDED: Mapping[str, Callable[[Mapping[str, Value]], Documents]] = {
     "llm_exchanged": _llm,
     "analytics_written": _written,
-    "analytics_buffered": _written,
+    "analytics_buffered": _row_of("buffered_row"),
     "buffered_row": _buffered,
     "stream_entry": _entry,
     "session_key": _row_of("session"),
@@ -93,7 +89,7 @@ _WORDED: Mapping[str, Callable[[Mapping[str, Value]], Documents]] = {
     "stored_message": _row_of("message"),
     "stored_result": _row_of("result"),
     "stored_action": _row_of("action"),
-    "stored_reply": _reply,
+    "stored_reply": _row_of("stored_reply"),
 }
 """Of each observation, how the documents in it are found."""
 

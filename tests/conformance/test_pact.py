@@ -62,6 +62,7 @@ SPOILED: Sequence[tuple[str, Changes]] = [
     ("message", {"workflow": {"data": ["nobody"]}}),
     ("result", {"status": "skipped"}),
     ("action", {"node": "report"}),
+    ("stored_reply", {"status": "finished"}),
 ]
 """Of each kind of message what must not be in it."""
 

@@ -1,22 +1,22 @@
 """Experiments of the Chaos Toolkit, as far as they do what can be done here too: the common kinds of them.
 
-Actions: a process or container that is killed, stopped, paused, restarted (docker, podman, systemctl, pkill, killall),
-and proxies of Toxiproxy that are disabled, or get a timeout or a latency (chaostoxi). HTTP probes look at a system from
+Actions: a process or container that is killed, stopped, paused, restarted (by a command that `command` knows), and
+proxies of Toxiproxy that are disabled, or get a timeout or a latency (chaostoxi). HTTP probes look at a system from
 outside: in their place stands what users see. Everything else is refused by name; nothing of a file is ever executed.
 """
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
-from typing import Any, NoReturn
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
+from simulator.chaos.command import Effect, read_command
 from simulator.chaos.experiment import Action, Experiment, Pauses, Probe, Rollback, SteadyState
 from simulator.errors import InputError
-from simulator.fault import SLOW_EXTRA_S
+from simulator.fault import SLOW_EXTRA_S, Seconds
 from simulator.system import System
 
 __all__ = ["Imported", "from_chaos_toolkit"]
@@ -24,30 +24,54 @@ __all__ = ["Imported", "from_chaos_toolkit"]
 AS_USERS_SEE_IT = Probe("success_rate", "> 99%", during="any")
 RESTART_S = 1.0
 MILLISECONDS = 1000
+T = TypeVar("T")
 
-KILLS, STOPS, FREEZES, RESTARTS, ENDS = "crash", "terminate", "freeze", "restart", "end"
-_CONTAINERS = {
-    "kill": KILLS,
-    "stop": STOPS,
-    "rm": KILLS,
-    "pause": FREEZES,
-    "restart": RESTARTS,
-    "unpause": ENDS,
-    "start": ENDS,
-}
-_COMMANDS: Mapping[str, Mapping[str, str]] = {
-    "docker": _CONTAINERS,
-    "podman": _CONTAINERS,
-    "systemctl": {"kill": KILLS, "stop": STOPS, "restart": RESTARTS, "start": ENDS},
-}
-_SIGNALS = {"9": KILLS, "KILL": KILLS, "15": STOPS, "TERM": STOPS, "19": FREEZES, "STOP": FREEZES, "18": ENDS}
-_SIGNALS |= {"CONT": ENDS}
-_SIGNALLERS = ("pkill", "killall")
+_NAME = re.compile(r"[\w.:@/ -]+")
+"""What names a process, a container or a proxy, and is no pattern, and nothing that a shell would replace."""
 _PASSED_OVER = {"version", "title", "description", "tags", "steady-state-hypothesis", "method", "rollbacks"} | {
     "contributions",
     "extensions",
     "runtime",
 }
+
+
+class _Pauses(msgspec.Struct, frozen=True):
+    before: Seconds = 0.0
+    after: Seconds = 0.0
+
+
+class _Provider(msgspec.Struct, frozen=True):
+    type: str = ""
+    path: str = ""
+    url: str = ""
+    module: str = ""
+    func: str = ""
+    arguments: str | tuple[Any, ...] | dict[str, Any] = ()
+
+
+class _Activity(msgspec.Struct, frozen=True):
+    name: str = "nameless"
+    type: str = ""
+    provider: _Provider = _Provider()
+    pauses: _Pauses = _Pauses()
+    background: bool = False
+    controls: tuple[Any, ...] = ()
+
+
+class _Hypothesis(msgspec.Struct, frozen=True):
+    title: str = ""
+    probes: tuple[_Activity, ...] = ()
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What is read of a file."""
+
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    hypothesis: _Hypothesis | None = msgspec.field(default=None, name="steady-state-hypothesis")
+    method: tuple[_Activity, ...] = ()
+    rollbacks: tuple[_Activity, ...] | None = None
 
 
 @attrs.frozen
@@ -63,11 +87,17 @@ class _Done:
     """What one activity does: kinds of faults at places, or the end of what was done before at the same."""
 
     name: str
-    faults: tuple[str, ...]
-    places: tuple[tuple[str, ...], ...]
     key: str
-    """By what the end of it is known: the host, or the toxic's name."""
+    """By what the end of it is known: the host and its state, the proxy, or the toxic's name."""
+    faults: tuple[str, ...] = ()
+    places: tuple[tuple[str, ...], ...] = ()
     for_s: float | None = None
+    note: str = ""
+    """What of it is another than in the file, if it is done."""
+
+    def is_end(self, lasting: Container[str]) -> bool:
+        """Whether it ends something: what is down is started by a restart too."""
+        return not self.faults or (self.for_s is not None and self.key in lasting)
 
 
 class _Translation:
@@ -80,185 +110,213 @@ class _Translation:
         self._links = [edge for edge in system.topology().edges if "user" not in edge]
         self._terminable = {places[0] for places in system.possible_faults().get("terminate", ())}
 
-    def actions(self, activities: Iterable[Mapping[str, Any]]) -> Iterator[tuple[_Done, Pauses]]:
-        """Yield what a list of activities does."""
-        for each in activities:
-            name = str(each.get("name", "nameless"))
-            pauses = each.get("pauses", {})
-            kept = Pauses(pauses.get("before", 0.0), pauses.get("after", 0.0))
-            if each.get("type") == "probe":
-                self.notes.append(
-                    f"the probe {name!r} of the method is left out: the steady state is measured all along"
-                )
-            elif each.get("background"):
-                self.refused.append(f"{name!r}: background")
-            else:
-                done = self._done(name, each.get("provider", {}))
-                if done is not None:
-                    yield done, kept
-
-    def probes(self, probes: Iterable[Mapping[str, Any]]) -> Iterator[Probe]:
+    def probes(self, probes: Iterable[_Activity]) -> Iterator[Probe]:
         """Yield what stands for the probes of a steady state."""
         for each in probes:
-            name, provider = str(each.get("name", "nameless")), each.get("provider", {})
-            if provider.get("type") != "http":
-                self.refused.append(f"the probe {name!r}: provider {provider.get('type')!r}")
+            if each.provider.type != "http":
+                self.refused.append(f"the probe {each.name!r}: provider {each.provider.type!r}")
                 continue
             stands = f"{AS_USERS_SEE_IT.measure} {AS_USERS_SEE_IT.tolerance}"
-            self.notes.append(f"the probe {name!r} asks {provider.get('url')!r}; what users see is measured: {stands}")
-            yield msgspec.structs.replace(AS_USERS_SEE_IT, name=name)
+            self.notes.append(
+                f"the probe {each.name!r} asks {each.provider.url!r}; what users see is measured: {stands}"
+            )
+            yield msgspec.structs.replace(AS_USERS_SEE_IT, name=each.name)
 
-    def _done(self, name: str, provider: Mapping[str, Any]) -> _Done | None:
-        match provider.get("type"):
+    def method(self, activities: Iterable[_Activity]) -> tuple[list[Action], dict[str, list[str]]]:
+        """Return the actions of a method, and the names of those that last until their rollback, by their keys.
+
+        What ends within the method lasts for as long as the pauses in between.
+        """
+        actions: list[Action] = []
+        lasting: dict[str, list[tuple[int, float]]] = {}
+        now_s = 0.0
+        for done, pauses in self._done(activities):
+            now_s += pauses.before
+            if done.is_end(lasting):
+                for place, begun_s in self._ended(done, lasting):
+                    if begun_s == now_s:
+                        self.refused.append(f"{done.name!r}: it ends at once what was begun (pause before it)")
+                    actions[place] = msgspec.structs.replace(actions[place], for_=now_s - begun_s)
+                if actions:
+                    actions[-1] = _paused(actions[-1], after_s=pauses.before + pauses.after)
+            else:
+                self.notes += [done.note] if done.note else []
+                made = [
+                    Action(f"{done.name}: {fault} {' to '.join(place)}", fault, place, done.for_s)
+                    for fault in done.faults
+                    for place in done.places
+                ]
+                if done.for_s is None:
+                    lasts = [number for number, each in enumerate(made, len(actions)) if each.fault != "reset"]
+                    lasting.setdefault(done.key, []).extend((number, now_s) for number in lasts)
+                made[0] = _paused(made[0], before_s=pauses.before)
+                made[-1] = _paused(made[-1], after_s=pauses.after)
+                actions += made
+            now_s += pauses.after
+        return actions, {key: [actions[place].name for place, _ in places] for key, places in lasting.items()}
+
+    def rollbacks(self, activities: Iterable[_Activity], lasting: dict[str, list[str]]) -> Iterator[Rollback]:
+        """Yield the ends of what lasts (it is taken out there), and note what has none."""
+        if lasting:
+            self.notes.append("the steady state is judged when all is healed (the Toolkit judges it before rollbacks)")
+        for done, pauses in self._done(activities):
+            if done.is_end(lasting):
+                names = self._ended(done, lasting)
+                for name, kept in zip(names, _spread(pauses, len(names)), strict=True):
+                    yield Rollback(name, Pauses(kept.before, kept.after))
+            else:
+                self.refused.append(f"the rollback {done.name!r}: it undoes nothing")
+        for names in lasting.values():
+            self.notes.append(f"nothing undoes {' and '.join(map(repr, names))}: healed when the method ends")
+
+    def _ended(self, done: _Done, lasting: dict[str, list[T]]) -> list[T]:
+        ended = lasting.pop(done.key, [])
+        if done.key and not ended:
+            self.notes.append(f"{done.name!r} is left out: nothing was done that it could end")
+        return ended
+
+    def _done(self, activities: Iterable[_Activity]) -> Iterator[tuple[_Done, _Pauses]]:
+        """Yield what activities do, each to one host or proxy."""
+        for each in activities:
+            if each.type == "probe":
+                self.notes.append(
+                    f"the probe {each.name!r} of the method is left out: the steady state is measured all along"
+                )
+                yield _Done(each.name, ""), each.pauses
+            elif each.background or each.controls:
+                self.refused.append(f"{each.name!r}: {'background' if each.background else 'controls'}")
+            else:
+                try:
+                    done = self._by_provider(each.name, each.provider)
+                except InputError as error:
+                    self.refused.append(f"{each.name!r}: {error}")
+                else:
+                    yield from zip(done, _spread(each.pauses, len(done)), strict=True)
+
+    def _by_provider(self, name: str, provider: _Provider) -> list[_Done]:
+        match provider.type:
             case "process":
-                done = self._by_process(name, _words(provider))
+                line = _line(provider)
+                try:
+                    return self._by_process(name, line)
+                except (InputError, ValueError) as error:
+                    raise InputError(f"{line or 'no command'} ({error})") from error
             case "python":
-                done = self._by_toxiproxy(name, provider)
-            case _:
-                done = None
-        if done is None:
-            self.refused.append(f"{name!r}: {_described(provider)}")
-        return done
+                return [self._by_toxiproxy(name, provider)]
+            case other:
+                raise InputError(f"provider {other!r}")
 
-    def _by_process(self, name: str, words: Sequence[str]) -> _Done | None:
-        program, options = PurePath(words[0]).name if words else "", words[1:]
-        named = [word for word in options if not word.startswith("-")]
-        if program in _SIGNALLERS and named:
-            signals = [word.lstrip("-").removeprefix("SIG") for word in options if word.startswith("-")]
-            does = next((_SIGNALS[each] for each in signals if each in _SIGNALS), STOPS)
-        elif program in _COMMANDS and len(named) > 1:
-            does = _COMMANDS[program].get(named[0], "")
-        else:
-            return None
-        host = self._named_host(named[-1])
-        if not does or host is None:
-            return None
-        if does == ENDS:
-            return _Done(name, (), ((host,),), host)
-        for_s = RESTART_S if does == RESTARTS else None
-        kind = STOPS if does == RESTARTS else does
-        if kind == STOPS and host not in self._terminable:
-            self.notes.append(f"{name!r}: {host} crashes, since it cannot be told to end")
-            kind = KILLS
-        return _Done(name, (kind,), ((host,),), host, for_s)
+    def _by_process(self, name: str, line: str) -> list[_Done]:
+        """Return what a command line does. Raises InputError, and ValueError for a quotation without an end."""
+        command = read_command(shlex.split(line))
+        hosts = {each: self._named_host(each) for each in command.names}
+        unknown = [repr(each) for each, host in hosts.items() if host is None]
+        if unknown:
+            raise InputError(f"no host is named in {' and '.join(unknown)}")
+        for_s = RESTART_S if command.restarts else None
+        return [self._by_effect(name, command.effect, host, for_s) for host in dict.fromkeys(hosts.values()) if host]
 
-    def _by_toxiproxy(self, name: str, provider: Mapping[str, Any]) -> _Done | None:
-        arguments = provider.get("arguments", {})
+    def _by_effect(self, name: str, effect: Effect, host: str, for_s: float | None) -> _Done:
+        down, frozen = f"{host} is down", f"{host} is frozen"
+        match effect:
+            case Effect.START:
+                return _Done(name, down)
+            case Effect.CONTINUE:
+                return _Done(name, frozen)
+            case Effect.FREEZE:
+                return _Done(name, frozen, ("freeze",), ((host,),))
+            case Effect.TERMINATE if host not in self._terminable:
+                note = f"{name!r}: {host} crashes, since it cannot be told to end"
+                return _Done(name, down, ("crash",), ((host,),), for_s, note)
+        return _Done(name, down, (effect.value,), ((host,),), for_s)
+
+    def _by_toxiproxy(self, name: str, provider: _Provider) -> _Done:
+        arguments = provider.arguments if isinstance(provider.arguments, Mapping) else {}
         proxy = str(arguments.get("proxy_name", arguments.get("for_proxy", "")))
         host = self._named_host(proxy)
         links = tuple(edge for edge in self._links if edge[1] == host)
-        toxic = f"{proxy}/{arguments.get('toxic_name', '')}"
-        if not links:
-            return None
-        match provider.get("module"), provider.get("func"):
+        off, toxic = f"{proxy} is off", f"{proxy}/{arguments.get('toxic_name', '')}"
+        match provider.module if links else "", provider.func:
             case "chaostoxi.proxy.actions", "disable_proxy":
-                return _Done(name, ("reset", "refuse"), links, proxy)
+                return _Done(name, off, ("reset", "refuse"), links)
             case "chaostoxi.proxy.actions", "enable_proxy":
-                return _Done(name, (), links, proxy)
+                return _Done(name, off)
             case "chaostoxi.toxic.actions", "create_timeout_toxic":
-                return _Done(name, ("silence",), links, toxic)
+                if arguments.get("timeout"):
+                    self.notes.append(f"{name!r}: no connection is closed after {arguments['timeout']} ms here")
+                return _Done(name, toxic, ("silence",), links)
             case "chaostoxi.toxic.actions", "create_latency_toxic":
-                if arguments.get("latency") != SLOW_EXTRA_S * MILLISECONDS:
-                    extra = f"{SLOW_EXTRA_S * MILLISECONDS:g} ms"
-                    self.notes.append(f"{name!r}: a latency of {arguments.get('latency')} ms is one of {extra} here")
-                return _Done(name, ("slow",), tuple((to, source) for source, to in links), toxic)
+                if arguments.get("latency") != SLOW_EXTRA_S * MILLISECONDS or arguments.get("jitter"):
+                    varied = f" and a jitter of {arguments['jitter']} ms" if arguments.get("jitter") else ""
+                    latency, extra = arguments.get("latency"), f"{SLOW_EXTRA_S * MILLISECONDS:g} ms"
+                    self.notes.append(f"{name!r}: a latency of {latency} ms{varied} is one of {extra} here")
+                return _Done(name, toxic, ("slow",), tuple((to, source) for source, to in links))
             case "chaostoxi.toxic.actions", "delete_toxic":
-                return _Done(name, (), links, toxic)
-        return None
+                return _Done(name, toxic)
+        raise InputError(f"{provider.module}.{provider.func}")
 
     def _named_host(self, name: str) -> str | None:
         """Return the host that a process, a container or a proxy is named after."""
         if name in self._hosts:
             return name
-        parts = re.split(r"[^a-z0-9]+", name.lower())
+        parts = re.split(r"[^a-z0-9]+", name.lower()) if _NAME.fullmatch(name) else []
         found = [host for host in self._hosts if host in parts]
-        return found[0] if len(found) == 1 else None
+        if len(found) != 1:
+            return None
+        self.notes.append(f"{name!r} is taken for {found[0]}")
+        return found[0]
 
 
 def from_chaos_toolkit(content: Mapping[str, Any], where: str, system: System) -> Imported:
     """Translate one. Raises InputError that names all that cannot be done here."""
-    translation = _Translation(system)
-    translation.refused += [f"the key {key!r}" for key in content if key not in _PASSED_OVER and content[key]]
-    steady = content.get("steady-state-hypothesis") or {}
     try:
-        probes = tuple(translation.probes(steady.get("probes", ())))
-        method = [*translation.actions(content.get("method", ()))]
-        rolled = [*translation.actions(content.get("rollbacks") or ())]
-    except (AttributeError, TypeError) as error:
-        raise InputError(f"{where} is no experiment of the Chaos Toolkit: {error}.") from error
+        file = msgspec.convert(content, _File, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"{where} is no experiment of the Chaos Toolkit: {error}. wavetank chaos --help shows one of wavetank's."
+        ) from error
+    translation, steady = _Translation(system), file.hypothesis or _Hypothesis()
+    translation.refused += [f"the key {key!r}" for key in content if key not in _PASSED_OVER and content[key]]
+    probes = tuple(translation.probes(steady.probes))
+    method, lasting = translation.method(file.method)
+    rollbacks = tuple(translation.rollbacks(file.rollbacks or (), lasting))
     if translation.refused:
-        _refuse(where, translation.refused)
-    actions, ended = _actions(method)
-    rollbacks = []
-    for done, pauses in rolled:
-        if done.faults:
-            _refuse(where, [f"the rollback {done.name!r}: it undoes nothing"])
-        rollbacks += [Rollback(name, pauses) for name in ended.get(done.key, ())]
+        raise InputError(
+            f"{where} is an experiment of the Chaos Toolkit that cannot be done here: "
+            f"{'; '.join(translation.refused)}. Write it as one of wavetank's (wavetank chaos --help)."
+        )
     experiment = Experiment(
-        title=str(content.get("title", where)),
-        description=str(content.get("description", "")),
-        tags=tuple(map(str, content.get("tags", ()))),
-        steady_state=SteadyState(probes or (AS_USERS_SEE_IT,), str(steady.get("title", ""))),
-        method=tuple(actions),
-        rollbacks=tuple(rollbacks),
+        title=file.title or where,
+        description=file.description,
+        tags=file.tags,
+        steady_state=SteadyState(probes or (AS_USERS_SEE_IT,), steady.title),
+        method=tuple(method),
+        rollbacks=rollbacks,
     )
-    return Imported(experiment, tuple(translation.notes))
+    return Imported(experiment, tuple(dict.fromkeys(translation.notes)))
 
 
-def _actions(method: Sequence[tuple[_Done, Pauses]]) -> tuple[list[Action], dict[str, list[str]]]:
-    """Return the actions of a method, and the names of those that last until their rollback, by their keys.
-
-    What ends within the method lasts for as long as the pauses in between.
-    """
-    actions: list[Action] = []
-    lasting: dict[str, list[tuple[int, float]]] = {}
-    now_s = 0.0
-    for done, pauses in method:
-        now_s += float(pauses.before)
-        if not done.faults:
-            for place, begun_s in lasting.pop(done.key, ()):
-                actions[place] = msgspec.structs.replace(actions[place], for_=now_s - begun_s)
-            if actions:
-                after_s = float(actions[-1].pauses.after) + float(pauses.before) + float(pauses.after)
-                kept = Pauses(actions[-1].pauses.before, after_s)
-                actions[-1] = msgspec.structs.replace(actions[-1], pauses=kept)
-        else:
-            made = [
-                Action(f"{done.name}: {fault} {' to '.join(place)}", fault, place, done.for_s)
-                for fault in done.faults
-                for place in done.places
-            ]
-            made[0] = msgspec.structs.replace(made[0], pauses=Pauses(before=pauses.before))
-            if done.for_s is None:
-                lasts = [number for number, each in enumerate(made, len(actions)) if each.fault != "reset"]
-                lasting.setdefault(done.key, []).extend((number, now_s) for number in lasts)
-            actions += made
-            last = actions[-1]
-            actions[-1] = msgspec.structs.replace(last, pauses=Pauses(last.pauses.before, pauses.after))
-        now_s += float(pauses.after)
-    return actions, {key: [actions[place].name for place, _ in places] for key, places in lasting.items()}
+def _line(provider: _Provider) -> str:
+    """Return a command line as it is typed: a string of arguments is the shell's, a list or mapping holds words."""
+    match provider.arguments:
+        case str(typed):
+            return f"{provider.path} {typed}".strip()
+        case dict(pairs):
+            words = [word for pair in pairs.items() for word in pair if word not in (None, "")]
+        case words:
+            pass
+    return f"{provider.path} {shlex.join(map(str, words))}".strip()
 
 
-def _words(provider: Mapping[str, Any]) -> list[str]:
-    arguments = provider.get("arguments", [])
-    if isinstance(arguments, Mapping):
-        arguments = [str(word) for pair in arguments.items() for word in pair if word not in (None, "")]
-    words = shlex.split(arguments) if isinstance(arguments, str) else [str(each) for each in arguments]
-    return [*shlex.split(str(provider.get("path", ""))), *words]
+def _paused(action: Action, *, before_s: float = 0.0, after_s: float = 0.0) -> Action:
+    """Return an action with more time around it."""
+    pauses = Pauses(float(action.pauses.before) + before_s, float(action.pauses.after) + after_s)
+    return msgspec.structs.replace(action, pauses=pauses)
 
 
-def _described(provider: Mapping[str, Any]) -> str:
-    match provider.get("type"):
-        case "process":
-            return shlex.join(_words(provider)) or "no command"
-        case "python":
-            return f"{provider.get('module')}.{provider.get('func')}"
-        case other:
-            return f"provider {other!r}"
-
-
-def _refuse(where: str, refused: Sequence[str]) -> NoReturn:
-    raise InputError(
-        f"{where} is an experiment of the Chaos Toolkit that cannot be done here: {'; '.join(refused)}. "
-        "Write it as one of wavetank's (wavetank chaos --help)."
-    )
+def _spread(pauses: _Pauses, count: int) -> list[_Pauses]:
+    """Return the pauses of each of many that are done at once: before the first, and after the last."""
+    last = count - 1
+    return [
+        _Pauses(pauses.before if place == 0 else 0.0, pauses.after if place == last else 0.0) for place in range(count)
+    ]

@@ -71,7 +71,7 @@ class Workbench:
         return Cell(name, kind, state, ran, why)
 
     def unit(self, component: Component) -> tuple[State, str, str]:
-        """Judge the component's promises in runs of one user in which nothing goes wrong."""
+        """Judge the component's promises in runs of few users in which nothing goes wrong."""
         alone = self._simulated.with_faults_at(())
         return self._searched(alone, component.promises, "calm simulated runs")
 

@@ -19,6 +19,7 @@ from simulator.chaos.journal import journal_of
 from simulator.chaos.plan import experiment_plan
 from simulator.chaos.result import ExperimentResult, Phase, Status, SteadyBefore, experiment_result
 from simulator.errors import InputError, known_names
+from simulator.load.measured import Met
 from simulator.load.quantity import Quantity
 from simulator.system import System, load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS, SEED_MAX, defect_option
@@ -247,7 +248,10 @@ def _summary(outcome: ExperimentResult) -> str:
         case Status.HELD:
             return f"held      steady again {_after(outcome.recovery_s)}"
         case Status.FAILED:
-            return "FAILED    it was not steady before anything was done, so nothing was"
+            before = outcome.before.judged if outcome.before is not None else ()
+            unseen = ", ".join(each.objective.measure for each in before if each.met is Met.NO_SAMPLES)
+            why = f"there was nothing to measure of {unseen}" if unseen else "it was not steady"
+            return f"FAILED    {why} before anything was done, so nothing was"
         case Status.INTERRUPTED:
             return "interrupted; all is undone"
         case Status.DEVIATED:

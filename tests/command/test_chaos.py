@@ -132,6 +132,13 @@ def test_what_was_not_steady_before_is_not_touched(tmp_path: Path) -> None:
     assert journal["steady_states"]["during"] == []
 
 
+def test_a_measure_that_nothing_is_measured_of_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(OWN.replace('measure = "read"', 'measure = "raed"'))
+    code, out, _ = called(tmp_path, "chaos", "own.toml", "--system", BANK, *SEED)
+    assert code == 1
+    assert "FAILED    there was nothing to measure of raed before anything was done, so nothing was" in out
+
+
 def test_ones_own_experiment_on_ones_own_system(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(OWN)
     code, out, _ = called(tmp_path, "chaos", "own.toml", "--system", BANK, *SEED)

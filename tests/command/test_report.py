@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from models.system import system as chat
 from tests.command.stage import called, refused
+from wavetank import saving
 
 TRACES = Path(__file__).parents[1] / "traces"
+EXPERIMENTS = Path(__file__).parents[2] / "models" / "experiments"
 SEED = ("--seed", "1")
+BRIEFLY = 'traffic = {users = 3, before = "6s", after = "10s"}\n'
+FEW = ("--profile", "peak", "--users", "3", "--duration", "20s")
 
 
 class Elements(HTMLParser):
@@ -31,21 +36,27 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One result of each kind that has a page."""
+    """One result of each kind that has a page: of the least that has something of everything that is shown."""
     directory = tmp_path_factory.mktemp("report")
     shutil.copy(TRACES / "drain-read-then-delete.json", directory / "trace.json")
+    for name in ("llm-crashes", "commits-lost"):
+        (directory / f"{name}.toml").write_text(BRIEFLY + (EXPERIMENTS / f"{name}.toml").read_text())
     commands = {
-        "load": ("--profile", "peak", "--users", "6", "--duration", "20s"),
+        "load": FEW,
         "matrix": ("--component", "LLM", "--kind", "unit", "--kind", "end-to-end", "--runs", "2"),
-        "chaos": ("llm-crashes", "commits-lost", "--defect", "ack-before-store"),
+        "chaos": ("llm-crashes.toml", "commits-lost.toml", "--defect", "ack-before-store"),
         "e2e": ("first-chat", "--duration", "10s", "--users", "1"),
         "contract": ("--defect", "ack-with-more-fields"),
         "coverage": ("--critical-only", "--runs", "1", "--fail-under", "0"),
     }
-    for command, words in commands.items():
-        code, out, _ = called(directory, command, *words, *SEED, "--json", f"{command}.json")
-        assert code in (0, 1), out
-    (directory / "pipeline.yaml").write_text("stages: [{e2e: {duration: 5s}}]")
+    journeys = {"workflow-with-tools": chat.contract_journeys()["workflow-with-tools"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "_confirm", lambda _path: None)  # tests/command/conftest.py says why
+        patch.setattr(type(chat), "contract_journeys", lambda _self: journeys)
+        for command, words in commands.items():
+            code, out, _ = called(directory, command, *words, *SEED, "--json", f"{command}.json")
+            assert code in (0, 1), out
+    (directory / "pipeline.yaml").write_text("stages: [{performance: {load_profile: peak, users: 3, duration: 20s}}]")
     called(directory, "pipeline", "run", "--json", "pipeline.json")
     called(directory, "gate", "pre", "--json", "gate.json")
     for name in NAMES:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -154,20 +155,56 @@ def rendered(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
 
-def test_the_slider_moves_through_time_in_a_real_browser(results: Path, tmp_path: Path) -> None:
-    """Its script has run: what happened last is told, and the line is where it was."""
+MOVED = """
+const notes = [], press = key => when.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+function note() {
+  const [box, line] = [told, latest].map(each => each.getBoundingClientRect());
+  notes.push({
+    said: when.getAttribute("aria-valuetext"), shown: at.textContent,
+    dots: dots.filter(dot => !dot.classList.contains("later")).length,
+    latest: latest.textContent, before: before.textContent.split("\\n").length,
+    seen: line.top >= box.top && line.top < box.bottom - 10,
+  });
+}
+for (const value of [when.max, when.min, (heights[40] + heights[41]) / 2]) {
+  when.value = value;
+  when.dispatchEvent(new Event("input"));
+  note();
+}
+for (const key of ["ArrowRight", "ArrowLeft", "ArrowLeft"]) { press(key); note(); }
+dots[11].dispatchEvent(new Event("click"));
+note();
+document.body.dataset.told = JSON.stringify(notes);
+"""
+"""To the end, to the beginning, between two events, by keys to those beside it, and by a click on the twelfth."""
+
+
+@pytest.mark.parametrize("width", [1000, 500])
+def test_the_slider_moves_through_time_in_a_real_browser(results: Path, tmp_path: Path, width: int) -> None:
+    """It says the time, and which event was the last one; this can be seen in the box, and comes after five others."""
     page = tmp_path / "trace.html"
-    moved = "when.value = 12; when.dispatchEvent(new Event('input'));"
-    page.write_text((results / "trace.html").read_text().replace("</script>", f"{moved}</script>"))
-    dom = rendered(page, "--dump-dom").stdout
-    told = re.search(r'<div id="told"[^>]*>(.*?)</div>', dom, re.DOTALL)
-    assert told is not None
-    assert len(told[1].strip().splitlines()) == 6
-    assert dom.count("dot now") + dom.count(" now") >= 1
-    assert dom.count("later") > 40
-    at = re.search(r'<output id="at"[^>]*>(.*?)</output>', dom)
-    assert at is not None
-    assert re.fullmatch(r"\d+\.\d{3} s", at[1])
+    page.write_text((results / "trace.html").read_text().replace("</script>", f"{MOVED}</script>"))
+    dom = rendered(page, "--dump-dom", f"--window-size={width},900").stdout
+    body = re.search(r'data-told="([^"]*)"', dom)
+    assert body is not None
+    told = json.loads(unescape(body[1]))
+    events = dom.count("<circle")
+    times_s = [float(at_s) for at_s in re.findall(r'<circle [^>]*data-at="([^"]*)"', dom)]
+    counts = [events, 0, 41, 42, 41, 40, 12]
+    assert [each["dots"] for each in told] == counts
+    assert all(each["said"] == each["shown"] for each in told)
+    assert told[1]["said"] == "0.000 s, before anything"
+    for place, count in enumerate(counts):
+        time, _, event = told[place]["said"].partition(" s, ")
+        if count:
+            assert event == f"event {count} of {events}"
+            assert told[place]["latest"].startswith(f"{times_s[count - 1]:.3f} s ")
+            assert told[place]["before"] == 5
+            assert told[place]["seen"]
+        if place == 2:
+            assert times_s[40] < float(time) < times_s[41]
+        elif count:
+            assert time == f"{times_s[count - 1]:.3f}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -55,11 +55,12 @@ class Way:
 
 @attrs.frozen
 class Diagram:
-    """All of it, in pixels."""
+    """All of it, in pixels. Time runs from `top` to the `last` moment."""
 
     width: float
     height: float
     top: float
+    last: float
     hosts: tuple[tuple[str, float], ...]
     ticks: tuple[tuple[float, str], ...]
     dots: tuple[Dot, ...]
@@ -72,7 +73,8 @@ def diagram_of(trace: Trace) -> Diagram:
     events = [each for each in trace.events if each["kind"] != "mark"]
     columns = _columns(trace.events)
     heights = _heights(trace.events)
-    last = max(heights.values(), default=TOP_PX) + 2 * STEP_PX
+    last = max(heights.values(), default=float(TOP_PX))
+    bottom = last + 2 * STEP_PX
     dots = tuple(
         Dot(columns[str(each["host"])], heights[_at(each)], _at(each), _kind(each), str(each["host"]), _told(each))
         for each in events
@@ -80,12 +82,13 @@ def diagram_of(trace: Trace) -> Diagram:
     )
     return Diagram(
         width=LEFT_PX + COLUMN_PX * len(columns),
-        height=last + STEP_PX,
+        height=bottom + STEP_PX,
         top=TOP_PX,
+        last=last,
         hosts=tuple(columns.items()),
         ticks=tuple(_ticks(heights)),
         dots=dots,
-        spans=(*_faults(events, columns, heights, last), *_operations(events, columns, heights, last)),
+        spans=(*_faults(events, columns, heights, bottom), *_operations(events, columns, heights, bottom)),
         ways=tuple(_ways(events, columns, heights)),
     )
 

@@ -215,3 +215,31 @@ def test_every_page_is_drawn_by_a_real_browser(results: Path, tmp_path: Path, na
     ran = rendered(page, f"--screenshot={picture}", "--window-size=1280,900")
     assert picture.stat().st_size > 8_000
     assert "Uncaught" not in ran.stderr
+
+
+PHONE = """<!doctype html><body><script>
+const widths = {}, pages = %s;
+for (const [name, page] of Object.entries(pages)) {
+  const frame = document.createElement("iframe");
+  frame.width = 380;
+  frame.srcdoc = page;
+  frame.onload = () => {
+    const root = frame.contentDocument.documentElement;
+    const unnamed = [...root.querySelectorAll(".scroll")].filter(each => each.tabIndex || !each.ariaLabel);
+    const bare = [...root.querySelectorAll("table, svg")].filter(each => !each.closest(".scroll"));
+    widths[name] = [root.scrollWidth > root.clientWidth, unnamed.length, bare.length];
+    document.body.dataset.widths = JSON.stringify(widths);
+  };
+  document.body.append(frame);
+}
+</script>"""
+
+
+def test_no_page_is_wider_than_a_phone(results: Path, tmp_path: Path) -> None:
+    """What is wider can be scrolled by itself, with the keyboard, too, and has a name for those who do not see it."""
+    pages = json.dumps({name: (results / f"{name}.html").read_text() for name in NAMES})
+    page = tmp_path / "phone.html"
+    page.write_text(PHONE % pages.replace("</", "<\\/"))
+    widths = re.search(r'data-widths="([^"]*)"', rendered(page, "--dump-dom").stdout)
+    assert widths is not None
+    assert json.loads(unescape(widths[1])) == {name: [False, 0, 0] for name in NAMES}

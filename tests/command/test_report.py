@@ -104,6 +104,35 @@ def test_a_load_shows_percentiles_over_time(results: Path) -> None:
     assert "p(99) &lt; 100ms" in page
 
 
+def page_of(directory: Path, results: Path, name: str, **changes: object) -> str:
+    """Return the page of a result of which some things are otherwise."""
+    (directory / f"{name}.json").write_text(json.dumps(json.loads((results / f"{name}.json").read_bytes()) | changes))
+    code, _, err = called(directory, "report", f"{name}.json")
+    assert code == 0, err
+    return (directory / f"{name}.html").read_text()
+
+
+def test_a_load_says_who_did_what_and_where(tmp_path: Path, results: Path) -> None:
+    page = (results / "load.html").read_text()
+    assert "3 users for 20s, simulated:" in page
+    assert "interrupted" not in page
+    assert "LEAK" not in page
+    assert "<td>only live</td>" in page
+    page = page_of(tmp_path, results, "load", target="target.toml", workers=4, not_begun=17)
+    assert "3 users for 20s, on target.toml, by 4 workers:" in page
+    assert "17 could not be begun" in page
+
+
+def test_a_load_that_was_interrupted_or_leaks_says_so(tmp_path: Path, results: Path) -> None:
+    leak = {"host": "gateway-a", "per_s": 2048, "at_least_per_s": 1024, "is_leak": True}
+    none = {"host": "agents", "per_s": 1, "at_least_per_s": -1, "is_leak": False}
+    page = page_of(tmp_path, results, "load", interrupted=True, growths=[leak, none])
+    assert "<strong>interrupted</strong>" in page
+    assert "<td>gateway-a</td><td>7.031MiB</td><td>3.516MiB</td>" in page
+    assert page.count("LEAK") == 1
+    assert "<td>agents</td><td>3.516KiB</td><td>-3.516KiB</td><td>no leak</td>" in page
+
+
 def test_a_matrix_and_a_gate_show_every_item(results: Path) -> None:
     assert "✓ holds" in (results / "matrix.html").read_text()
     gate = (results / "gate.html").read_text()

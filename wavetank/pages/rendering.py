@@ -6,13 +6,15 @@ from typing import Any
 import jinja2
 
 from simulator.errors import InputError
-from simulator.load.quantity import Quantity
+from simulator.load.quantity import Quantity, seconds_of
+from simulator.load.sample import is_rate
 from simulator.trace import Trace
 from wavetank.pages.chart import charts_of
 from wavetank.pages.space_time import diagram_of
 
 __all__ = ["COMMANDS", "page_of_result", "page_of_trace"]
 
+HOUR_S = 3600.0
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("wavetank", "pages"),
     autoescape=True,
@@ -49,11 +51,28 @@ def page_of_result(result: Mapping[str, Any]) -> str:
 
 
 def _load(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
-    for each in result["objectives"]:
-        dimension = "%" if each["measure"].endswith("_rate") or each["measure"] == "cpu" else "s"
-        dimension = "B" if each["measure"] == "memory" else dimension
-        each["told"] = "" if each["value"] is None else str(Quantity(each["value"], dimension))
-    return f"Load of {result['system']}: {result['profile']}", {"charts": charts_of(result["windows"])}
+    load, target = result["load"], result["target"]
+    by = f", by {result['workers']} workers" if result["workers"] > 1 else ""
+    where = f"on {target}{by}" if target else "simulated"
+    return f"Load of {result['system']}: {result['profile']}", {
+        "who": f"{load['users']} users for {Quantity(seconds_of(load['duration']), 's')}, {where}",
+        "late": Quantity(result["late_s"], "s"),
+        "objectives": [(each, _told(each)) for each in result["objectives"]],
+        "growths": [
+            (each, *(Quantity(each[rate] * HOUR_S, "B") for rate in ("per_s", "at_least_per_s")))
+            for each in result["growths"]
+        ],
+        "charts": charts_of(result["windows"]),
+    }
+
+
+def _told(objective: Mapping[str, Any]) -> str:
+    """Return what an objective was held to: a value, or why there is none."""
+    if objective["value"] is None:
+        return "never" if objective["samples"] else str(objective["met"])
+    measure = objective["measure"].split(" of ")[0]
+    dimension = "%" if is_rate(measure) or measure == "cpu" else "B" if measure == "memory" else "s"
+    return str(Quantity(objective["value"], dimension))
 
 
 def _matrix(result: Mapping[str, Any]) -> tuple[str, dict[str, object]]:

@@ -123,6 +123,33 @@ def test_a_load_says_who_did_what_and_where(tmp_path: Path, results: Path) -> No
     assert "17 could not be begun" in page
 
 
+def test_a_chart_does_without_colour(results: Path) -> None:
+    """Its lines are dashed, each in its way, and a table says what they show."""
+    page = (results / "load.html").read_text()
+    dashes = dict(re.findall(r"\.(p\d\d) \{ stroke: [^;]*;(?: stroke-dasharray: ([^;]*);)? \}", page))
+    assert len(set(dashes.values())) == len(dashes) == 3
+    windows = json.loads((results / "load.json").read_bytes())["windows"]
+    drawn = {name: parts for name, parts in windows.items() if len(parts) > 1}
+    for name, parts in drawn.items():
+        rows = page.partition(f"<summary>{name} as a table</summary>")[2].partition("</table>")[0]
+        assert rows.count("<tr>") == 1 + len(parts)
+    assert "<td>12ms</td>" in page
+
+
+@pytest.mark.parametrize("latency_s", [None, 0.0])
+def test_a_measure_that_cannot_be_drawn_does_not_hide_the_others(
+    tmp_path: Path, results: Path, latency_s: float | None
+) -> None:
+    """Of one nothing may have come to an end, and another may take no time: neither is on a logarithmic scale."""
+    windows = json.loads((results / "load.json").read_bytes())["windows"]
+    figures = dict.fromkeys(("p50", "p90", "p99"), latency_s)
+    page = page_of(tmp_path, results, "load", windows={**windows, "lost": [{"at_s": 0.5, "samples": 3, **figures}] * 2})
+    drawn = (results / "load.html").read_text().count("<polyline")
+    assert page.count("no samples to draw") == 1
+    assert page.count("<polyline") == drawn > 0
+    assert page.count("<td>never</td>") == (6 if latency_s is None else 0)
+
+
 def test_a_load_that_was_interrupted_or_leaks_says_so(tmp_path: Path, results: Path) -> None:
     leak = {"host": "gateway-a", "per_s": 2048, "at_least_per_s": 1024, "is_leak": True}
     none = {"host": "agents", "per_s": 1, "at_least_per_s": -1, "is_leak": False}
@@ -255,7 +282,7 @@ for (const [name, page] of Object.entries(pages)) {
   frame.onload = () => {
     const root = frame.contentDocument.documentElement;
     const unnamed = [...root.querySelectorAll(".scroll")].filter(each => each.tabIndex || !each.ariaLabel);
-    const bare = [...root.querySelectorAll("table, svg")].filter(each => !each.closest(".scroll"));
+    const bare = [...root.querySelectorAll("table, svg[role=img]")].filter(each => !each.closest(".scroll"));
     widths[name] = [root.scrollWidth > root.clientWidth, unnamed.length, bare.length];
     document.body.dataset.widths = JSON.stringify(widths);
   };

@@ -58,7 +58,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             code, out, _ = called(directory, command, *words, *SEED, "--json", f"{command}.json")
             assert code in (0, 1), out
     (directory / "pipeline.yaml").write_text("stages: [{performance: {load_profile: peak, users: 3, duration: 20s}}]")
-    called(directory, "pipeline", "run", "--json", "pipeline.json")
+    called(directory, "pipeline", "run", *SEED, "--json", "pipeline.json")
     called(directory, "gate", "pre", "--json", "gate.json")
     for name in NAMES:
         assert called(directory, "report", f"{name}.json", "-o", f"{name}.html")[0] == 0

@@ -182,6 +182,14 @@ def test_other_results_show_what_was_wrong_and_what_is_missing(results: Path) ->
     assert "Pipeline pipeline.yaml: passed" in (results / "pipeline.html").read_text()
 
 
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_every_page_says_that_durations_were_scaled(tmp_path: Path, results: Path, name: str) -> None:
+    """What was shown in a hundredth of the time is not taken for what was shown in all of it."""
+    assert '<strong class="scaled">SCALED by 0.01</strong>' in page_of(tmp_path, results, name, scale=0.01)
+    for scale in (None, 1.0):
+        assert "SCALED" not in page_of(tmp_path, results, name, scale=scale)
+
+
 def test_what_was_said_by_a_system_is_no_markup(tmp_path: Path, results: Path) -> None:
     body = json.loads((results / "matrix.json").read_bytes())
     body["cells"][0]["why"] = "<script>alert(1)</script>"

@@ -29,6 +29,7 @@ def page_of_trace(trace: Trace) -> str:
     return _rendered(
         "trace",
         title=trace.id,
+        scaled="",
         subtitle=f"{trace.system}{planted}; {trace.plan.setting}; hash {trace.hash}",
         trace=trace,
         diagram=diagram_of(trace),
@@ -45,7 +46,9 @@ def page_of_result(result: Mapping[str, Any]) -> str:
         commit = str(result["commit"] or "")[:12]
         of = f" of commit {commit}" if commit else ""
         subtitle = f"wavetank {command}{of}, {result['made_at']}"
-        return _rendered(command, title=title, subtitle=subtitle, result=result, **values)
+        scale = result.get("scale")
+        scaled = "" if scale in (None, 1) else f"SCALED by {scale:g}"
+        return _rendered(command, title=title, subtitle=subtitle, scaled=scaled, result=result, **values)
     except (KeyError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
         raise InputError(f"the result of {command} is damaged, or of another wavetank: {error!r}.") from error
 

@@ -124,8 +124,11 @@ def find_trace(name: str) -> Path:
     return FAILURES / matching[0] / TRACE_FILE
 
 
-def load_trace(path: Path) -> Trace:
-    """Read a trace. Raises InputError that says what is wrong with the file: not a trace, too new, damaged."""
+def load_trace(path: Path, no_trace: str = NO_TRACE) -> Trace:
+    """Read a trace. Raises InputError that says what is wrong with the file: not a trace, too new, damaged.
+
+    `no_trace` is what is said of one that is not a trace, by those that take other files, too.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -134,12 +137,12 @@ def load_trace(path: Path) -> Trace:
         body = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not _may_be_damaged(content):
-            raise InputError(f"{path} {NO_TRACE}") from error
+            raise InputError(f"{path} {no_trace}") from error
         raise InputError(
             f"{path} is damaged or truncated: {error}. Copy it again from where it was saved, or find the failure anew."
         ) from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise InputError(f"{path} {NO_TRACE}")
+        raise InputError(f"{path} {no_trace}")
     version = body.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise InputError(

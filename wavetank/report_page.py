@@ -16,6 +16,10 @@ from wavetank.results import FILE
 
 __all__ = ["report_page"]
 
+NO_SOURCE = (
+    f"is no trace that wavetank check saved, and no result (--json) of {', '.join(COMMANDS)}. Name one of these."
+)
+
 EPILOG = f"""
 \b
 Examples:
@@ -40,7 +44,7 @@ def report_page(source: str, output: Path | None) -> int:
     if result is not None:
         page, beside = page_of_result(result), path.with_suffix(".html")
     else:
-        trace = _with_events(load_trace(find_trace(source)))
+        trace = _with_events(load_trace(find_trace(source), NO_SOURCE))
         page, beside = page_of_trace(trace), Path(f"{trace.id}.html")
     file = output or beside
     write_whole(file, page.encode(), "the page")

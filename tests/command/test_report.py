@@ -205,7 +205,10 @@ def test_what_has_no_page_is_refused(tmp_path: Path, results: Path) -> None:
     assert "there is no page for results of 'calibrate'" in refused(tmp_path, "report", "other.json")
     (tmp_path / "other.json").write_text('{"command": "load", "commit": null}')
     assert "the result of load is damaged" in refused(tmp_path, "report", "other.json")
-    assert "wavetank trace" in refused(results, "report", "trace.html")
+    sentence = refused(results, "report", "trace.html")
+    assert "is no trace that wavetank check saved, and no result (--json) of load, matrix, chaos" in sentence
+    (tmp_path / "other.json").write_text("[]")
+    assert "no result (--json) of load" in refused(tmp_path, "report", "other.json")
     refused(tmp_path, "report", "nothing-there")
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from math import inf, isinf
 
 import attrs
@@ -56,7 +57,7 @@ def parse_quantity(text: str) -> Quantity:
     if match is None or match[2] not in UNITS:
         raise InputError(f"{text!r} is no quantity. Write 100ms, 5s, 2m, 1h, 512MiB, 2GiB, 0.1% or a plain number.")
     dimension, size = UNITS[match[2]]
-    return Quantity(float(match[1]) * size, dimension)
+    return Quantity(float(Decimal(match[1]) * Decimal(str(size))), dimension)  # in floats 9 * 0.001 is more than 0.009
 
 
 def seconds_of(text: str | float) -> float:

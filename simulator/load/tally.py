@@ -1,10 +1,12 @@
 """Tallies: many samples of one measure, in little memory, as percentiles to three digits; they can be merged.
 
 HdrHistogram keeps the digits over the whole range, so that the slowest are told as exactly as the others
-(hdrhistogram.org).
+(hdrhistogram.org). Of the values that it does not tell apart the roundest is told: 8 ms are not 8.003 ms, by which they
+would miss a bound of 8 ms. None is told lower than it was by more than a thousandth.
 """
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from math import ceil, inf
 
 from hdrh.histogram import HdrHistogram
@@ -15,8 +17,8 @@ from simulator.load.sample import LOST
 
 __all__ = ["Tally"]
 
-FINEST: Mapping[Dimension, float] = {"s": 1e-6, "%": 1e-6, "B": 1024.0, "": 1.0}
-"""The smallest difference that is kept, per dimension; for larger values three digits are."""
+STEPS_PER_UNIT: Mapping[Dimension, float] = {"s": 1e6, "%": 1e6, "B": 2.0**-10, "": 1.0}
+"""One step is the smallest difference that is kept, per dimension; for larger values three digits are."""
 STEPS_MAX = 2**44
 """Of these: half a year, or more memory than there is."""
 DIGITS = 3
@@ -42,7 +44,7 @@ class Tally:
         if value == LOST:
             self.lost += 1
         else:
-            self._histogram.record_value(min(STEPS_MAX, round(value / FINEST[self.dimension])))
+            self._histogram.record_value(self._steps(value))
 
     def merge(self, other: "Tally") -> None:
         """Count what another has counted, too."""
@@ -54,14 +56,15 @@ class Tally:
 
     def percentile(self, percent: float) -> float:
         """Return the smallest value that so many percent of the values do not exceed, to three digits."""
-        rank = ceil(percent / 100 * self.count)
+        rank = ceil(Fraction(str(percent)) * self.count / 100)  # in floats 99.9 % of 1000 are more than 999
         kept = self.count - self.lost
         if rank > kept:
             return LOST
-        if rank <= 1:
-            return self.least
-        steps = float(self._histogram.get_value_at_percentile(100 * rank / kept))
-        return min(self.most, steps * FINEST[self.dimension])
+        highest = self._histogram.get_value_at_percentile(100 * max(1, rank) / kept)
+        lowest = self._histogram.get_lowest_equivalent_value(highest)
+        lowest, highest = max(lowest, self._steps(self.least)), min(highest, self._steps(self.most))
+        steps = _roundest(lowest, highest, base=2 if self.dimension == "B" else 10)
+        return steps / STEPS_PER_UNIT[self.dimension]
 
     def value_of(self, statistic: Statistic) -> float:
         """Return a statistic of what was counted; there must be something."""
@@ -69,6 +72,17 @@ class Tally:
         if statistic.name == "p":
             return self.percentile(statistic.percentile)
         return _NAMED[statistic.name](self)
+
+    def _steps(self, value: float) -> int:
+        return round(min(STEPS_MAX, value * STEPS_PER_UNIT[self.dimension]))
+
+
+def _roundest(lowest: int, highest: int, base: int) -> int:
+    """Return that of a range which has the most zeros at its end, as it is written in a base."""
+    unit = 1
+    while highest // (unit * base) * (unit * base) >= max(1, lowest):
+        unit *= base
+    return highest // unit * unit
 
 
 _NAMED: Mapping[str, Callable[[Tally], float]] = {

@@ -1,5 +1,6 @@
 """Tallies: percentiles to three digits, merged as if all had been counted in one place."""
 
+from fractions import Fraction
 from math import ceil, inf
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from simulator.load.measured import LIVE_ONLY, Measured, Met, fails, judge_objectives
 from simulator.load.objective import Statistic, parse_objective
+from simulator.load.quantity import parse_quantity
 from simulator.load.sample import LOST, Sample
 from simulator.load.tally import Tally
 
@@ -27,8 +29,39 @@ def test_percentiles_are_those_of_the_sorted_values(values: list[float]) -> None
     """Three digits of them: HdrHistogram's promise, checked against what it would be slow to keep."""
     made = tally(values)
     for percent in PERCENTS:
-        true = sorted(values)[max(1, ceil(percent / 100 * len(values))) - 1]
+        true = sorted(values)[max(1, ceil(Fraction(str(percent)) * len(values) / 100)) - 1]
         assert made.percentile(percent) == pytest.approx(true, rel=2e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1000, 2000, 5000, 10_000, 100_000])
+def test_one_in_a_thousand_may_exceed_a_percentile_of_99_9(count: int) -> None:
+    """99.9 / 100 is a little more than 0.999, by which it would be one less."""
+    exceeding = count // 1000
+    assert tally([0.001] * (count - exceeding) + [1.0] * exceeding).percentile(99.9) == 0.001
+    assert tally([0.001] * (count - exceeding - 1) + [1.0] * (exceeding + 1)).percentile(99.9) == 1.0
+
+
+def test_a_percentile_of_a_hundred_values_is_the_one_of_that_rank() -> None:
+    made = tally([float(place) for place in range(1, 101)])
+    assert [made.percentile(percent) for percent in range(1, 101)] == [float(percent) for percent in range(1, 101)]
+
+
+@pytest.mark.parametrize(
+    ("bound", "dimension"),
+    [("8ms", "s"), ("9ms", "s"), ("100ms", "s"), ("1.25s", "s"), ("2m", "s"), ("700MiB", "B"), ("2GiB", "B")],
+)
+def test_a_round_value_keeps_the_bound_that_it_is(bound: str, dimension: str) -> None:
+    """Not only where all values are the same."""
+    made = Tally(dimension)
+    exact = parse_quantity(bound).amount
+    for value in (exact / 2, exact, exact, exact * 1.0005, exact * 2):
+        made.add(value)
+    assert made.percentile(50) == exact
+
+
+def test_what_can_only_be_one_value_is_told_as_it_was() -> None:
+    assert tally([0.008002] * 5).percentile(50) == 0.008002
+    assert tally([0.0]).percentile(50) == 0.0
 
 
 @given(VALUES, VALUES)

@@ -12,7 +12,7 @@ import psutil
 
 from simulator.errors import InputError
 from simulator.load.arrivals import plan_of
-from simulator.load.leak import Growth, growths_in
+from simulator.load.leak import LASTS_S_MIN, Growth, growths_in, unjudged_in
 from simulator.load.measured import LIVE_ONLY, Judged, LoadResult, Measured, Met, fails, judge_objectives
 from simulator.load.objective import AVERAGE
 from simulator.load.profile import PROFILES, Load, profile_named
@@ -131,15 +131,13 @@ def load(
     saved = Saved() if chosen.services else driving.save(loaded, seed)  # a trace does not say how fast services were
     for line in unshrunk_lines(loaded.result, saved):
         click.echo(line)
-    growths = growths_in(loaded.samples)
-    for each in growths:
-        if each.is_leak:
-            grows, at_least = (Quantity(rate * HOUR_S, "B") for rate in (each.per_s, each.at_least_per_s))
-            click.echo(f"LEAK  {each.host} grows by {grows} an hour, at least by {at_least}")
+    growths, unjudged = growths_in(loaded.samples), unjudged_in(loaded.samples)
+    for line in _leak_lines(growths, unjudged):
+        click.echo(line)
     failed = fails(judged, is_interrupted=loaded.is_interrupted) or bool(loaded.result.violated)
     failed |= any(each.is_leak for each in growths)
     written = write_results(
-        json_file, _as_json(driving, profile, chosen, seed, workers, loaded, judged, real_s, saved, growths)
+        json_file, _as_json(driving, profile, chosen, seed, workers, loaded, judged, real_s, saved, growths, unjudged)
     )
     if failed:
         return 1
@@ -184,6 +182,18 @@ def objective_line(judged: Judged, width: int) -> str:
             value = Quantity(judged.value, objective.bound.dimension)
             found = f"{'' if judged.met is Met.MET else 'MISSED  '}{value}  of {judged.samples:,} samples"
     return f"{MARKS[judged.met]} {objective.measure:{width}}  {objective!s:16}  {found}"
+
+
+def _leak_lines(growths: list[Growth], unjudged: list[str]) -> Iterator[str]:
+    for each in growths:
+        if each.is_leak:
+            grows, at_least = (Quantity(rate * HOUR_S, "B") for rate in (each.per_s, each.at_least_per_s))
+            yield f"LEAK  {each.host} grows by {grows} an hour, at least by {at_least}"
+    if unjudged:
+        yield (
+            f"no leak is looked for in the memory of {', '.join(unjudged)}: watched for less than "
+            f"{Quantity(LASTS_S_MIN, 's')}, or too seldom, it does not say whether it grows (--duration)"
+        )
 
 
 def _table(measured: Measured) -> Iterator[str]:
@@ -239,6 +249,7 @@ def _as_json(
     real_s: float,
     saved: Saved,
     growths: list[Growth],
+    growths_unjudged: list[str],
 ) -> bytes:
     body = {
         **provenance("load"),
@@ -264,6 +275,7 @@ def _as_json(
         "violated": loaded.result.violated,
         "saved": saved.name or None,
         "growths": growths,
+        "growths_unjudged": growths_unjudged,
         "begun": loaded.begun,
         "not_begun": loaded.not_begun,
         "late_s": loaded.late_s,

@@ -40,6 +40,9 @@ def test_every_objective_is_measured_on_a_staging(healthy: Path) -> None:
     assert 10 * 2**20 < told["measures"]["memory of gateway-a"]["max"] < 2**31
     assert 0 < told["measures"]["cpu"]["max"] <= 1.01
     assert re.search(r"begun \S+ after they were due, at most", ran.stdout)
+    assert told["growths"] == []
+    assert "gateway-a" in told["growths_unjudged"]
+    assert "no leak is looked for in the memory of" in ran.stdout
 
 
 def test_a_load_on_a_target_needs_its_consent(healthy: Path) -> None:

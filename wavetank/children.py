@@ -1,9 +1,10 @@
 """Commands of wavetank that one of them runs as processes of their own, and ends in order when it is told to."""
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -28,11 +29,13 @@ class Ended:
 class Children:
     """Commands of wavetank as processes of their own sessions: what ends them in order is ours to pass on, once.
 
-    Use as a context manager, which takes Ctrl-C, SIGTERM and a terminal that is gone.
+    They get these variables beside our own. Use as a context manager, which takes Ctrl-C, SIGTERM and a terminal that
+    is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         self.are_told_to_end = False
+        self._variables = {**os.environ, **(variables or {})}
         self._running: dict[subprocess.Popen[str], None] = {}
 
     def run(self, words: Sequence[str], directory: Path, *, is_last: bool = False) -> Ended:
@@ -42,6 +45,7 @@ class Children:
         with subprocess.Popen(
             [sys.executable, "-m", "wavetank", *words],
             cwd=directory,
+            env=self._variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

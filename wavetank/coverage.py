@@ -18,7 +18,7 @@ from simulator.system import System, load_system
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, SEED_MAX, defect_option
 from wavetank.code_coverage import CodeCoverage, Measured
 from wavetank.progress import Line, Progress
-from wavetank.provenance import provenance
+from wavetank.provenance import provenance, scaled_lines
 from wavetank.results import FILE, as_json, check_writable, write_results
 
 __all__ = ["coverage"]
@@ -101,7 +101,7 @@ def coverage(
         system = load_system(system_name).with_defects(defects)
         seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
         click.echo(f"system  {system_name}" + (f"  defects {', '.join(defects)}" if defects else ""))
-        click.echo(f"seed    {seed}\n")
+        click.echo("\n".join([f"seed    {seed}", *scaled_lines(), ""]))
         covered = Covered()
         _replay_kept(system, system_name, corpus, covered)
         _search(system, Budget(runs, STEPS, max_time_s), seed, covered)

@@ -18,6 +18,7 @@ from simulator.plan import Plan
 from simulator.system import System
 from wavetank.live import target_system
 from wavetank.progress import Line
+from wavetank.provenance import scaled_lines
 from wavetank.saving import Saved, save_unshrunk
 from wavetank.ungrouped import ungrouped
 
@@ -74,7 +75,7 @@ class Driven:
         """Say what it is, over a report."""
         planted = f"  defects {', '.join(sorted(self.system.planted))}" if self.system.planted else ""
         target = f"\ntarget  {self.target_file}" if self.is_live else ""
-        return f"system  {self.name}{planted}{target}\nseed    {seed}"
+        return "\n".join([f"system  {self.name}{planted}{target}", f"seed    {seed}", *scaled_lines()])
 
     def why_not(self, plan: Plan) -> str:
         """Return why a plan cannot, or must not, be done to it; nothing if it can."""

@@ -16,9 +16,9 @@ from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.children import INTERRUPTED, Children
-from wavetank.provenance import provenance
+from wavetank.provenance import SCALE, provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
-from wavetank.stages import STANDARD, Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
+from wavetank.stages import Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
 from wavetank.staging import checked_release
 
 __all__ = ["pipeline"]
@@ -26,7 +26,7 @@ __all__ = ["pipeline"]
 FILE_DEFAULT = Path("pipeline.yaml")
 EVIDENCE = Path(".wavetank") / "evidence"
 SECONDS_MIN = 5.0
-"""However small the scale: in less nothing could be measured."""
+"""No scale makes durations shorter than this: in less nothing could be measured."""
 TOLD_LINES_MAX = 6
 
 EPILOG = """
@@ -130,9 +130,9 @@ class Runner:
         raise AssertionError(stage)
 
     def _load(self, stage: Performance) -> Job:
-        words = ["--profile", "steady" if stage.load_profile == STANDARD else stage.load_profile]
+        words = ["--profile", stage.profile]
         words += [] if stage.users is None else ["--users", str(stage.users)]
-        words += [] if stage.duration is None else ["--duration", self._lasting(stage.duration)]
+        words += ["--duration", self._lasting(stage.load().duration)]
         words += [] if stage.success_rate is None else ["--objective", f"success_rate > {stage.success_rate}"]
         return self._job("load", self.system, *words)
 
@@ -146,14 +146,19 @@ class Runner:
         return Job(command, (command, *words, *planted, *seed))
 
     def _lasting(self, duration: str | float) -> str:
-        return f"{max(SECONDS_MIN, seconds_of(duration) * self.scale):g}"
+        whole_s = seconds_of(duration)
+        return f"{max(whole_s * self.scale, min(whole_s, SECONDS_MIN)):g}"
 
 
 @pipeline.command(epilog=EPILOG)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=FILE_DEFAULT)
 @click.option("--system", "system_name", default=DEPLOYED_SYSTEM, show_default=True, help="module:object")
 @click.option(
-    "--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Of all durations."
+    "--scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help=f"Of durations, each at least {SECONDS_MIN:g} s.",
 )
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat all that is drawn.")
 @click.option("--next-release", default="", metavar="PYTHON", help="For stagings: see wavetank staging up --help.")
@@ -187,10 +192,13 @@ def run(
     staged += ["--next-release", checked_release(next_release)] if next_release else []
     staged += ["--llm", llm] if llm else []
     if scale != 1:
-        click.echo(f"SCALED: every duration is {scale:g} of what {file} says; this is no full run\n")
+        click.echo(
+            f"SCALED by {scale:g}: a stage lasts that much of what {file} says, but {SECONDS_MIN:g} s at least, and "
+            "each run of a matrix and experiment its own time; this is no full run\n"
+        )
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     ran: list[Ran] = []
-    with Children() as children:
+    with Children({SCALE: str(scale)}) as children:
         for name, stage in stages.items():
             ran.append(Ran(name))
             with _environment(stage, staged, children) as target:

@@ -9,7 +9,7 @@ import yaml
 
 from simulator.chaos.experiment import KINDS, parse_recovery_time
 from simulator.errors import InputError
-from simulator.load.profile import PROFILES
+from simulator.load.profile import PROFILES, Load, profile_named
 from simulator.load.quantity import parse_quantity, seconds_of
 
 __all__ = ["STAGES", "Chaos", "EndToEnd", "Integration", "Performance", "Stage", "Unit", "read_pipeline"]
@@ -51,12 +51,22 @@ class EndToEnd(Stage, frozen=True, kw_only=True):
 
 
 class Performance(Stage, frozen=True, kw_only=True):
-    """A load, held to objectives."""
+    """A load, held to objectives: as many users, and as long, as its profile says, or as is said here."""
 
     load_profile: str = STANDARD
     duration: str | float | None = None
     users: int | None = None
     success_rate: str | None = None
+
+    @property
+    def profile(self) -> str:
+        """The profile as `wavetank load` knows it."""
+        return "steady" if self.load_profile == STANDARD else self.load_profile
+
+    def load(self) -> Load:
+        """Return what it comes to. Raises InputError for a profile that is not there."""
+        load = profile_named(self.profile)
+        return msgspec.structs.replace(load, users=self.users or load.users, duration=self.duration or load.duration)
 
 
 class Chaos(Stage, frozen=True, kw_only=True):

@@ -93,7 +93,7 @@ def called(directory: Path, *arguments: str) -> tuple[object, str, str]:
         contextlib.chdir(directory),
         mock.patch.object(sys, "argv", ["wavetank", *arguments]),
         mock.patch.object(sys, "path", list(sys.path)),
-        mock.patch.dict(os.environ),
+        mock.patch.dict(os.environ, PYTHONPATH=str(ROOT)),  # for children that it runs
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 import yaml
 
@@ -14,6 +15,7 @@ from models.system import deployed
 from tests.command.stage import called, environment, refused
 from tests.live.stage import wait_until
 from wavetank.pipeline import Done, Job, Ran, Runner
+from wavetank.provenance import provenance, scaled_lines
 from wavetank.stages import read_pipeline
 
 THEIRS = """
@@ -81,6 +83,47 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, old: str, ne
     assert told in refused(tmp_path, "pipeline", "run")
 
 
+@pytest.mark.parametrize(
+    ("keys", "scale", "lasts"),
+    [
+        ("{}", 0.5, "300"),  # what its profile says
+        ("{duration: 10s}", 0.01, "5"),
+        ("{duration: 2s}", 0.01, "2"),
+        ("{duration: 2s}", 1.0, "2"),
+    ],
+)
+def test_no_duration_is_less_than_five_seconds_unless_it_was_before(
+    tmp_path: Path, keys: str, scale: float, lasts: str
+) -> None:
+    (tmp_path / "pipeline.yaml").write_text(f"stages: [{{performance: {keys}}}]")
+    (stage,) = read_pipeline(tmp_path / "pipeline.yaml").values()
+    (job,) = attrs.evolve(RUNNER, scale=scale).jobs(stage)
+    assert job.words[job.words.index("--duration") + 1] == lasts
+
+
+@pytest.mark.parametrize(
+    "words", [("e2e", "first-chat", "--duration", "1s"), ("coverage", "--critical-only", "--runs", "1")]
+)
+def test_a_command_of_a_scaled_pipeline_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Its result may be read alone."""
+    monkeypatch.setenv("WAVETANK_SCALE", "0.005")
+    _, out, _ = called(tmp_path, *words, "--seed", "1", "--json", "out.json")
+    assert "SCALED by 0.005: this is no full run" in out.splitlines()
+    assert json.loads((tmp_path / "out.json").read_bytes())["scale"] == 0.005
+    monkeypatch.setenv("WAVETANK_SCALE", "brief")
+    assert "WAVETANK_SCALE='brief' is no scale" in refused(tmp_path, *words)
+
+
+def test_what_is_not_scaled_says_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WAVETANK_SCALE", raising=False)
+    assert provenance("load")["scale"] is None
+    monkeypatch.setenv("WAVETANK_SCALE", "1.0")
+    assert provenance("load")["scale"] == 1
+    assert not [*scaled_lines()]
+
+
 def test_a_service_that_there_is_not_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text("stages:\n  - integration: {services: [mysql]}\n")
     assert "integration: no services='mysql'. Known: redis, postgres," in refused(tmp_path, "pipeline", "run")
@@ -100,11 +143,12 @@ def test_stages_run_one_after_another_and_leave_evidence(tmp_path: Path) -> None
     (tmp_path / "pipeline.yaml").write_text(BRIEF)
     code, out, _ = called(tmp_path, "pipeline", "run", "--scale", "0.02", "--seed", "1", "--json", "out.json")
     assert code == 0, out
-    assert out.startswith("SCALED: every duration is 0.02")
+    assert out.startswith("SCALED by 0.02: a stage lasts that much of what pipeline.yaml says, but 5 s at least")
     assert out.rstrip().endswith("passed, SCALED by 0.02")
     told = json.loads((tmp_path / "out.json").read_bytes())
     assert [(each["name"], each["exit_code"]) for each in told["stages"]] == [("e2e", 0), ("performance", 0)]
     evidence = {path.name: json.loads(path.read_bytes()) for path in (tmp_path / ".wavetank/evidence").iterdir()}
+    assert [each["scale"] for each in evidence.values()] == [0.02, 0.02]  # or a gate would take it for a full run
     assert evidence["e2e.json"]["users"] == 8
     assert evidence["load.json"]["load"]["duration"] == 12
     assert {"measure": "success_rate", "objective": "> 99%"}.items() <= evidence["load.json"]["objectives"][-1].items()

@@ -63,10 +63,15 @@ class Job:
     name: str
     words: tuple[str, ...]
 
+    @property
+    def evidence(self) -> Path:
+        """Where its result is written, in the directory where a pipeline runs."""
+        return EVIDENCE / f"{self.name}.json"
+
 
 @attrs.frozen
 class Done:
-    """What became of a job: its exit code, what it said last, how often it was tried, and how long that took."""
+    """What became of a job: its exit code (2 if it has left no result), its last words, its tries, and their time."""
 
     job: Job
     code: int
@@ -188,6 +193,9 @@ def run(
     system = load_system(system_name).with_defects(defects)
     runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
+    for name, jobs in planned.items():
+        if not jobs:
+            raise InputError(f"{file}: {name}: nothing to run, since {system_name} has no components. Set them.")
     staged = [word for name in defects for word in ("--defect", name)]
     staged += ["--next-release", checked_release(next_release)] if next_release else []
     staged += ["--llm", llm] if llm else []
@@ -268,19 +276,22 @@ def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran,
 
 
 def _tried(job: Job, target: Path | None, retries: int, children: Children) -> Done:
-    """Run a job until it succeeds or its retries are used up."""
+    """Run a job until it succeeds or its retries are used up. What it has left before is no result of it now."""
     begun_s = time.perf_counter()
-    words = [*job.words, "--json", str((EVIDENCE / f"{job.name}.json").resolve())]
+    words = [*job.words, "--json", str(job.evidence.resolve())]
     if target is not None:
         # A staging has its defects itself, and commands would refuse to plant them there.
         words = [*_without(words, "--defect"), "--target", str(target)]
     tries = 0
     while True:
         tries += 1
+        job.evidence.unlink(missing_ok=True)
         ended = children.run(words, Path.cwd())
-        if ended.code in (0, INTERRUPTED) or tries > retries:
-            said = (ended.out.strip() or ended.err.strip()).splitlines()
-            return Done(job, ended.code, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
+        code, said = ended.code, (ended.out.strip() or ended.err.strip()).splitlines()
+        if not code and not job.evidence.exists():
+            code, said = 2, [*said, f"it ended well and left no result in {job.evidence}"]
+        if code in (0, INTERRUPTED) or tries > retries:
+            return Done(job, code, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
 
 
 def _without(words: Sequence[str], option: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from simulator.load.quantity import parse_quantity, seconds_of
 
 __all__ = ["STAGES", "Chaos", "EndToEnd", "Integration", "Performance", "Stage", "Unit", "read_pipeline"]
 
+Kinds = Annotated[tuple[Literal["network", "service", "state"], ...], msgspec.Meta(min_length=1)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
 Environment = Literal["simulation", "staging"]
 STANDARD = "standard"
@@ -38,7 +39,7 @@ class Unit(Stage, frozen=True, kw_only=True):
 class Integration(Stage, frozen=True, kw_only=True):
     """Promises of each component in runs with faults: at these services, or else at its own hosts."""
 
-    services: tuple[str, ...] = ()
+    services: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ()
     parallel: bool = False
     fail_fast: bool = False
 
@@ -72,7 +73,7 @@ class Performance(Stage, frozen=True, kw_only=True):
 class Chaos(Stage, frozen=True, kw_only=True):
     """Experiments of these kinds, again and again until the time is over, but each of them once in any case."""
 
-    experiments: tuple[Literal["network", "service", "state"], ...] = KINDS  # type: ignore[assignment]
+    experiments: Kinds = KINDS  # type: ignore[assignment]
     duration: str | float | None = None
     recovery_time: str | None = None
 

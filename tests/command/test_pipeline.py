@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import attrs
 import pytest
@@ -14,7 +15,8 @@ import yaml
 from models.system import deployed
 from tests.command.stage import called, environment, refused
 from tests.live.stage import wait_until
-from wavetank.pipeline import Done, Job, Ran, Runner
+from wavetank.children import Children, Ended
+from wavetank.pipeline import Done, Job, Ran, Runner, _tried
 from wavetank.provenance import provenance, scaled_lines
 from wavetank.stages import read_pipeline
 
@@ -70,6 +72,8 @@ def test_a_file_that_exists_at_users_is_honoured_in_every_key(tmp_path: Path) ->
         ("standard", "enormous", "no load profile named 'enormous'"),
         ("success_rate: 99%", "success_rate: 5s", "'5s' is no percentage"),
         ("[network, service, state]", "[weather]", "the stage chaos cannot be honoured"),
+        ("[network, service, state]", "[]", "Expected `array` of length >= 1 - at `$.experiments`"),
+        ("[postgres, redis, clickhouse]", "[]", "Expected `array` of length >= 1 - at `$.services`"),
         ("< 5m", "soon", "'soon' is nothing that a recovery time could keep to"),
         ("- chaos:", "- havoc:", "'havoc' is no stage"),
         ("- chaos:", "- unit:", "'unit' is no stage, or there twice"),
@@ -152,6 +156,36 @@ def test_stages_run_one_after_another_and_leave_evidence(tmp_path: Path) -> None
     assert evidence["e2e.json"]["users"] == 8
     assert evidence["load.json"]["load"]["duration"] == 12
     assert {"measure": "success_rate", "objective": "> 99%"}.items() <= evidence["load.json"]["objectives"][-1].items()
+
+
+def test_a_stage_of_a_system_without_components_is_refused(tmp_path: Path) -> None:
+    """It would pass, with nothing run."""
+    (tmp_path / "pipeline.yaml").write_text("stages: [{unit: {}}]")
+    told = refused(tmp_path, "pipeline", "run", "--system", "tests.simulator.small:armed")
+    assert "unit: nothing to run, since tests.simulator.small:armed has no components" in told
+
+
+@pytest.mark.parametrize(("written", "code"), [(False, 2), (True, 0)])
+def test_a_job_must_leave_a_result_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool, code: int
+) -> None:
+    """What an earlier one left is none."""
+    monkeypatch.chdir(tmp_path)
+    job = Job("load", ("load",))
+    job.evidence.parent.mkdir(parents=True)
+    job.evidence.write_text("of yesterday")
+
+    def ran(words: list[str], _directory: Path) -> Ended:
+        if written:
+            Path(words[-1]).write_text("of today")
+        return Ended(0, "all is well", "")
+
+    children = mock.create_autospec(Children, instance=True)
+    children.run.side_effect = ran
+    done = _tried(job, None, 1, children)
+    assert (done.code, done.tries) == (code, 1 if written else 2)
+    assert job.evidence.exists() is written
+    assert ("left no result in .wavetank/evidence/load.json" in done.said) is not written
 
 
 def test_a_stage_that_fails_stops_those_after_it(tmp_path: Path) -> None:

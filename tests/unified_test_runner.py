@@ -52,7 +52,8 @@ def main() -> None:
         parser.error(f"no such stage. Known: {', '.join(name for each in stages for name in each)}")
     for each in chosen:
         for name, keys in each.items():
-            keys["environment"] = "staging" if asked.real_services and name in REAL else "simulation"
+            if name in REAL:
+                keys["environment"] = "staging" if asked.real_services else "simulation"
     CHOSEN.parent.mkdir(exist_ok=True)
     CHOSEN.write_text(yaml.safe_dump({"stages": chosen}, sort_keys=False), encoding="utf-8")
     planted = [word for name in asked.defect for word in ("--defect", name)]

@@ -47,7 +47,8 @@ Such a file:
 
 \b
 Each stage runs commands of wavetank and keeps their results as evidence for wavetank gate. A key
-that a stage does not have is refused by name. Exit codes: 1 a stage failed, 2 one could not run.
+that a stage does not have is refused by name: unit and integration search in simulation and have
+no environment; the others have simulation, unless staging is said. Exit codes: 1 a stage failed, 2 one could not run.
 """
 
 
@@ -241,7 +242,7 @@ def _environment(stage: Stage, staged: Sequence[str], children: Children) -> Ite
 
     `staged` are options of `staging up`.
     """
-    if stage.environment == "simulation":
+    if not stage.is_staged:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
@@ -331,7 +332,7 @@ def export(file: Path) -> int:
         "        with: {python-version: '3.12'}",
         "      - run: pip install .",
     ]
-    if any(stage.environment == "staging" for stage in stages.values()):
+    if any(stage.is_staged for stage in stages.values()):
         lines.append(
             "      - run: sudo apt-get install -y redis-server postgresql clickhouse-server  # for the staging"
         )

@@ -16,16 +16,30 @@ __all__ = ["STAGES", "Chaos", "EndToEnd", "Integration", "Performance", "Stage",
 
 Kinds = Annotated[tuple[Literal["network", "service", "state"], ...], msgspec.Meta(min_length=1)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
-Environment = Literal["simulation", "staging"]
 STANDARD = "standard"
 """What a load profile may be called that is the usual one: steady."""
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every stage may say: how often it is tried again when it fails, and where it runs."""
+    """What every stage may say: how often it is tried again when it fails."""
 
     retries: Retries = 0
-    environment: Environment = "simulation"
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it runs on a staging that is made for it."""
+        return False
+
+
+class Stageable(Stage, frozen=True, kw_only=True):
+    """A stage that can run on real services, too: the others search in simulation."""
+
+    environment: Literal["simulation", "staging"] = "simulation"
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it runs on a staging that is made for it."""
+        return self.environment == "staging"
 
 
 class Unit(Stage, frozen=True, kw_only=True):
@@ -44,14 +58,14 @@ class Integration(Stage, frozen=True, kw_only=True):
     fail_fast: bool = False
 
 
-class EndToEnd(Stage, frozen=True, kw_only=True):
+class EndToEnd(Stageable, frozen=True, kw_only=True):
     """Users who walk journeys: `synthetic` ones, as many as usual, or so many."""
 
     users: Literal["synthetic"] | int = "synthetic"
     duration: str | float = "1m"
 
 
-class Performance(Stage, frozen=True, kw_only=True):
+class Performance(Stageable, frozen=True, kw_only=True):
     """A load, held to objectives: as many users, and as long, as its profile says, or as is said here."""
 
     load_profile: str = STANDARD
@@ -70,7 +84,7 @@ class Performance(Stage, frozen=True, kw_only=True):
         return msgspec.structs.replace(load, users=self.users or load.users, duration=self.duration or load.duration)
 
 
-class Chaos(Stage, frozen=True, kw_only=True):
+class Chaos(Stageable, frozen=True, kw_only=True):
     """Experiments of these kinds, again and again until the time is over, but each of them once in any case."""
 
     experiments: Kinds = KINDS  # type: ignore[assignment]

@@ -4,14 +4,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from itertools import chain
 from os import cpu_count
 from pathlib import Path
 
 import attrs
 import click
 
-from simulator.errors import EnvironmentFailedError, InputError, known_names
+from simulator.errors import InputError, known_names
 from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
@@ -206,12 +206,13 @@ def run(
             "each run of a matrix and experiment its own time; this is no full run\n"
         )
     EVIDENCE.mkdir(parents=True, exist_ok=True)
+    for job in chain.from_iterable(planned.values()):
+        job.evidence.unlink(missing_ok=True)  # of an earlier run: whatever becomes of this one, it is not its own
     ran: list[Ran] = []
     with Children({SCALE: str(scale)}) as children:
         for name, stage in stages.items():
             ran.append(Ran(name))
-            with _environment(stage, staged, children) as target:
-                _run_stage(stage, planned[name], target, ran[-1], children)
+            _run_stage(stage, planned[name], staged, ran[-1], children)
             if children.are_told_to_end or (ran[-1].code and not keep_going):
                 break
     left = [name for name in stages if name not in {each.name for each in ran}]
@@ -236,29 +237,33 @@ def run(
     return code if code or written else 2
 
 
-@contextmanager
-def _environment(stage: Stage, staged: Sequence[str], children: Children) -> Iterator[Path | None]:
-    """Provide the target of a stage that runs on a staging: one that is made for it, and taken down after it.
-
-    `staged` are options of `staging up`.
-    """
+def _run_stage(stage: Stage, jobs: Sequence[Job], staged: Sequence[str], ran: Ran, children: Children) -> None:
+    """Run a stage: where it is to be, on a staging that is made for it, with these options, and taken down after it."""
     if not stage.is_staged:
-        yield None
+        _run_jobs(stage, jobs, None, ran, children)
         return
     with tempfile.TemporaryDirectory(prefix="wavetank-pipeline-") as name:
         directory = Path(name)
         try:
-            up = children.run(("staging", "up", *staged), directory)
-            if children.are_told_to_end:
-                raise KeyboardInterrupt
+            up = _brought_up(staged, directory, children)
             if up.code:
-                raise EnvironmentFailedError(f"the staging did not come up: {up.err.strip()}")
-            yield directory / "target.toml"
+                ran.done.append(up)
+                click.echo("\n".join(_told(ran.name, up)))
+            else:
+                _run_jobs(stage, jobs, directory / "target.toml", ran, children)
         finally:
             children.run(("staging", "down"), directory, is_last=True)
 
 
-def _run_stage(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran, children: Children) -> None:
+def _brought_up(staged: Sequence[str], directory: Path, children: Children) -> Done:
+    """Start a staging. Whatever one ends with that does not come up: its stage could not run."""
+    begun_s, job = time.perf_counter(), Job("staging", ("staging", "up", *staged))
+    ended = children.run(job.words, directory)
+    code = ended.code if ended.code in (0, INTERRUPTED) else 2
+    return Done(job, code, _last(ended.err.strip().splitlines()), 1, time.perf_counter() - begun_s)
+
+
+def _run_jobs(stage: Stage, jobs: Sequence[Job], target: Path | None, ran: Ran, children: Children) -> None:
     """Run the jobs of a stage, as many at once as it allows, until one fails if it is to fail fast."""
     at_once = (cpu_count() or 1) if getattr(stage, "parallel", False) else 1
     fail_fast = getattr(stage, "fail_fast", False)
@@ -292,7 +297,11 @@ def _tried(job: Job, target: Path | None, retries: int, children: Children) -> D
         if not code and not job.evidence.exists():
             code, said = 2, [*said, f"it ended well and left no result in {job.evidence}"]
         if code in (0, INTERRUPTED) or tries > retries:
-            return Done(job, code, "\n".join(said[-TOLD_LINES_MAX:]), tries, time.perf_counter() - begun_s)
+            return Done(job, code, _last(said), tries, time.perf_counter() - begun_s)
+
+
+def _last(lines: Sequence[str]) -> str:
+    return "\n".join(lines[-TOLD_LINES_MAX:])
 
 
 def _without(words: Sequence[str], option: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`wavetank pipeline`: stages as a file describes them, each key honoured or refused by name."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from models.system import deployed
-from tests.command.stage import called, environment, refused
+from tests.command.stage import called, environment, refused, wavetank
 from tests.live.stage import wait_until
 from wavetank.children import Children, Ended
 from wavetank.pipeline import Done, Job, Ran, Runner, _tried
@@ -198,6 +199,34 @@ def test_a_stage_that_fails_stops_those_after_it(tmp_path: Path) -> None:
     assert "VIOLATED" in out or "resources" in out
     assert "- performance: not run: a stage before it failed" in out
     assert json.loads((tmp_path / "out.json").read_bytes())["not_run"] == ["performance"]
+
+
+@pytest.mark.parametrize("more", [(), ("--keep-going",)])
+def test_a_staging_that_does_not_come_up_is_a_stage_that_could_not_run(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """It is in the result, and evidence of an earlier run does not stand for it."""
+    (tmp_path / "pipeline.yaml").write_text(
+        "stages: [{chaos: {environment: staging}}, {e2e: {duration: 1s, users: 1}}]"
+    )
+    evidence = tmp_path / ".wavetank" / "evidence"
+    evidence.mkdir(parents=True)
+    for name in ("chaos", "e2e"):
+        (evidence / f"{name}.json").write_text("of yesterday")
+    stores = tmp_path / "stores"
+    stores.mkdir()
+    (stores / "redis-server").write_text("#!/bin/sh\nexit 1\n")
+    (stores / "redis-server").chmod(0o755)
+    path = f"{stores}:{os.environ['PATH']}"
+    words = ("pipeline", "run", "--scale", "0.5", "--seed", "1", "--json", "out.json", *more)
+    ran = wavetank(tmp_path, *words, PATH=path)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "✗ chaos: staging in" in ran.stdout
+    told = json.loads((tmp_path / "out.json").read_bytes())
+    chaos, *others = told["stages"]
+    assert (chaos["exit_code"], [each["job"]["words"] for each in chaos["jobs"]]) == (2, [["staging", "up"]])
+    assert chaos["jobs"][0]["said"]
+    assert [each["name"] for each in others] == (["e2e"] if more else [])
+    assert told["not_run"] == ([] if more else ["e2e"])
+    assert [path.name for path in evidence.iterdir()] == (["e2e.json"] if more else [])
 
 
 @pytest.mark.parametrize(("ended", "code"), [((0, 0), 0), ((0, 2), 2), ((1, 2), 1), ((0, -9), 1), ((130, 1), 130)])

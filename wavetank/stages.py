@@ -9,12 +9,14 @@ import yaml
 
 from simulator.chaos.experiment import KINDS, parse_recovery_time
 from simulator.errors import InputError
-from simulator.load.profile import PROFILES, Load, profile_named
+from simulator.load.profile import Load, profile_named
 from simulator.load.quantity import parse_quantity, seconds_of
+from simulator.yaml_file import parse_yaml
 
 __all__ = ["STAGES", "Chaos", "EndToEnd", "Integration", "Performance", "Stage", "Unit", "read_pipeline"]
 
 Kinds = Annotated[tuple[Literal["network", "service", "state"], ...], msgspec.Meta(min_length=1)]
+Users = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
 STANDARD = "standard"
 """What a load profile may be called that is the usual one: steady."""
@@ -61,7 +63,7 @@ class Integration(Stage, frozen=True, kw_only=True):
 class EndToEnd(Stageable, frozen=True, kw_only=True):
     """Users who walk journeys: `synthetic` ones, as many as usual, or so many."""
 
-    users: Literal["synthetic"] | int = "synthetic"
+    users: Literal["synthetic"] | Users = "synthetic"
     duration: str | float = "1m"
 
 
@@ -70,7 +72,7 @@ class Performance(Stageable, frozen=True, kw_only=True):
 
     load_profile: str = STANDARD
     duration: str | float | None = None
-    users: int | None = None
+    users: Users | None = None
     success_rate: str | None = None
 
     @property
@@ -104,10 +106,10 @@ STAGES: Mapping[str, type[Stage]] = {
 def read_pipeline(path: Path) -> dict[str, Stage]:
     """Return the stages that a YAML file describes, in order. Raises InputError that names what it cannot honour."""
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the pipeline cannot be read: {error}. wavetank pipeline --help shows one.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not YAML: {' '.join(str(error).split())}. wavetank pipeline --help shows one."
         ) from error
@@ -122,7 +124,7 @@ def read_pipeline(path: Path) -> dict[str, Stage]:
         if name not in STAGES or name in stages:
             raise InputError(f"{path}: {name!r} is no stage, or there twice. Known: {', '.join(STAGES)}.")
         try:
-            stages[name] = msgspec.convert(keys or {}, STAGES[name])
+            stages[name] = msgspec.convert({} if keys is None else keys, STAGES[name])
         except msgspec.ValidationError as error:
             raise InputError(f"{path}: the stage {name} cannot be honoured: {error}.") from error
         _check(f"{path}: {name}", stages[name])
@@ -138,14 +140,9 @@ def _check(where: str, stage: Stage) -> None:
             case EndToEnd(duration=duration):
                 seconds_of(duration)
             case Performance():
-                if stage.load_profile not in (STANDARD, *PROFILES) and not stage.load_profile.endswith(".toml"):
-                    raise InputError(
-                        f"no load profile named {stage.load_profile!r}. Known: {STANDARD}, {', '.join(PROFILES)}."
-                    )
+                stage.load().check("the load")
                 if stage.success_rate is not None:
                     percent_of(stage.success_rate)
-                if stage.duration is not None:
-                    seconds_of(stage.duration)
             case Chaos():
                 if stage.recovery_time is not None:
                     parse_recovery_time(stage.recovery_time)

@@ -12,13 +12,14 @@ from simulator.chaos.experiment import KINDS, Experiment
 from simulator.errors import InputError
 from simulator.system import System
 from simulator.toml_file import read_toml
+from simulator.yaml_file import parse_yaml
 
 __all__ = ["SUFFIXES", "experiments_in", "read_experiment"]
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     ".json": json.loads,
-    ".yaml": yaml.safe_load,
-    ".yml": yaml.safe_load,
+    ".yaml": parse_yaml,
+    ".yml": parse_yaml,
 }
 SUFFIXES = (".toml", *_READERS)
 

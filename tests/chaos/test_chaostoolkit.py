@@ -11,6 +11,7 @@ from models.system import deployed
 from simulator.chaos.chaostoolkit import Imported
 from simulator.chaos.files import read_experiment
 from simulator.errors import InputError
+from simulator.yaml_file import parse_yaml
 
 
 def activity(name: str, path: str, arguments: object = (), **more: object) -> dict[str, Any]:
@@ -316,6 +317,15 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "one.json").write_text(text)
     with pytest.raises(InputError, match="is not JSON"):
         read_experiment(tmp_path / "one.json", deployed)
+
+
+def test_a_key_of_yaml_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """The last would be taken, and the other swallowed; one that replaces what is merged is no other."""
+    (tmp_path / "one.yaml").write_text("title: one\ntitle: two\n")
+    with pytest.raises(InputError, match="the key 'title' is there twice"):
+        read_experiment(tmp_path / "one.yaml", deployed)
+    merged = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3}\n"
+    assert parse_yaml(merged)["c"] == {"x": 3, "y": 1}
 
 
 def test_yaml_makes_no_objects(tmp_path: Path) -> None:

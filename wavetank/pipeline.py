@@ -195,6 +195,9 @@ def run(
     runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
     for name, jobs in planned.items():
+    for option, value in (("--next-release", next_release), ("--llm", llm)):
+        if value and not any(stage.is_staged for stage in stages.values()):
+            raise InputError(f"{option} is for stages with environment: staging, and {file} has none. Leave it out.")
         if not jobs:
             raise InputError(f"{file}: {name}: nothing to run, since {system_name} has no components. Set them.")
     staged = [word for name in defects for word in ("--defect", name)]

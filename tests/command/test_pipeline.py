@@ -331,3 +331,26 @@ def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
     refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
     assert refusal.returncode == 2
     assert "never taken silently for a real one" in refusal.stderr
+    is_runner = script == "tests/unified_test_runner.py"  # whose file says staging, and which was not told to
+    assert ("e2e: environment simulation" in healthy.stdout) is is_runner
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--stage", "e2e", "--stage", "prformance"), "invalid choice: 'prformance'"),
+        (("--all", "--next-release", "python"), "--next-release is of real services"),
+        (("--stage", "unit", "--real-services"), "--real-services is of real services, and no stage would run on them"),
+    ],
+)
+def test_what_would_be_dropped_silently_is_refused(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    refusal = ran(tmp_path, "tests/unified_test_runner.py", *words)
+    assert refusal.returncode == 2
+    assert told in refusal.stderr.splitlines()[-1]
+
+
+def test_a_pipeline_without_a_staging_has_no_use_for_what_is_for_one(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("stages: [{e2e: {}}]")
+    for option in ("--next-release", "--llm"):
+        told = refused(tmp_path, "pipeline", "run", option, "any")
+        assert f"{option} is for stages with environment: staging, and pipeline.yaml has none" in told
+
+

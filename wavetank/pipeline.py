@@ -19,6 +19,7 @@ from wavetank.children import INTERRUPTED, Children
 from wavetank.provenance import SCALE, provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
 from wavetank.stages import Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
+from wavetank.llm_endpoint import check_llm
 from wavetank.staging import checked_release
 
 __all__ = ["pipeline"]
@@ -202,7 +203,9 @@ def run(
             raise InputError(f"{file}: {name}: nothing to run, since {system_name} has no components. Set them.")
     staged = [word for name in defects for word in ("--defect", name)]
     staged += ["--next-release", checked_release(next_release)] if next_release else []
-    staged += ["--llm", llm] if llm else []
+    if llm:
+        check_llm(llm)
+        staged += ["--llm", llm]
     if scale != 1:
         click.echo(
             f"SCALED by {scale:g}: a stage lasts that much of what {file} says, but {SECONDS_MIN:g} s at least, and "

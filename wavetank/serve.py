@@ -25,7 +25,7 @@ from wavetank.arguments import defect_option
 from wavetank.listening import cannot_listen
 from wavetank.ungrouped import ungrouped
 
-__all__ = ["serve"]
+__all__ = ["llm_key", "serve", "web_url"]
 
 SECRET_LENGTH_MIN = 16
 NEEDED = {"gateway": ("port",), "agents": ("clickhouse", "llm")}
@@ -131,9 +131,9 @@ def serve(
     config = PlatformConfig(
         redis_host=at_redis.host,
         redis_port=at_redis.port,
-        clickhouse_url=_web_url("clickhouse", clickhouse),
-        llm_url=_web_url("llm", llm),
-        llm_key=_llm_key(),
+        clickhouse_url=web_url("clickhouse", clickhouse),
+        llm_url=web_url("llm", llm),
+        llm_key=llm_key(),
         llm_model=model,
         llm_timeout_s=llm_timeout_s,
         listen_host=host,
@@ -230,7 +230,8 @@ def _secret() -> str:
     return secret
 
 
-def _llm_key() -> str | None:
+def llm_key() -> str | None:
+    """Return the key of the language model that the environment holds, if it does. Raises InputError."""
     key = os.environ.get("OPENAI_API_KEY") or None
     if key is not None and not KEY.fullmatch(key):
         raise InputError(
@@ -254,7 +255,7 @@ def _database(driver: str, at: _Address) -> Opened:
     return PsycopgDatabase.opened(host=at.host, port=at.port, user=at.user, name=name)
 
 
-def _web_url(option: str, url: str | None) -> str:
+def web_url(option: str, url: str | None) -> str:
     """Return the URL of a service over HTTP; nothing for one that is not needed."""
     if url is None:
         return ""

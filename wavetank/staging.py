@@ -17,6 +17,7 @@ from simulator.history import Value
 from simulator.live.means.staging import Control
 from simulator.live.target import ByStaging, Target, load_target
 from wavetank.arguments import defect_option
+from wavetank.llm_endpoint import check_llm
 from wavetank.staged import Staged
 
 __all__ = ["checked_release", "staging"]
@@ -57,6 +58,8 @@ def up(defects: tuple[str, ...], toxiproxy: bool, next_release: str, llm: str, m
     """Start the stores, the LLM stand-in and the platform, and write target.toml."""
     chat.with_defects(defects)
     next_release = checked_release(next_release) if next_release else ""
+    if llm:
+        check_llm(llm)
     staged = Staged(tuple(sorted(set(defects))), toxiproxy, next_release, llm, model if llm else "")
     if TARGET.exists() and _is_up(staged):
         return 0

@@ -10,7 +10,7 @@ __all__ = ["parse_yaml"]
 class _Loader(yaml.SafeLoader):
     """PyYAML takes the last of two equal keys, and says nothing; YAML 1.2, section 3.2.1.1, has unique ones."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Here, where a mapping is as it was written: what `<<` merges into it later, may be overridden.
         node = super().compose_mapping_node(anchor)
         seen: list[tuple[str, str]] = []

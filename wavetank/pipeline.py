@@ -5,21 +5,24 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from math import inf
 from os import cpu_count
 from pathlib import Path
+from shlex import quote
 
 import attrs
 import click
+import yaml
 
 from simulator.errors import InputError, known_names
 from simulator.load.quantity import seconds_of
 from simulator.system import load_system
 from wavetank.arguments import DEPLOYED_SYSTEM, SEED_MAX, defect_option
 from wavetank.children import INTERRUPTED, Children
+from wavetank.llm_endpoint import check_llm
 from wavetank.provenance import SCALE, provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
 from wavetank.stages import Chaos, EndToEnd, Integration, Performance, Stage, Unit, percent_of, read_pipeline
-from wavetank.llm_endpoint import check_llm
 from wavetank.staging import checked_release
 
 __all__ = ["pipeline"]
@@ -192,13 +195,13 @@ def run(
     """Run the stages of FILE."""
     check_writable(json_file)
     stages = read_pipeline(file)
+    for option, value in (("--next-release", next_release), ("--llm", llm)):
+        if value and not any(stage.is_staged for stage in stages.values()):
+            raise InputError(f"{option} is for stages with environment: staging, and {file} has none. Leave it out.")
     system = load_system(system_name).with_defects(defects)
     runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
     for name, jobs in planned.items():
-    for option, value in (("--next-release", next_release), ("--llm", llm)):
-        if value and not any(stage.is_staged for stage in stages.values()):
-            raise InputError(f"{option} is for stages with environment: staging, and {file} has none. Leave it out.")
         if not jobs:
             raise InputError(f"{file}: {name}: nothing to run, since {system_name} has no components. Set them.")
     staged = [word for name in defects for word in ("--defect", name)]
@@ -335,28 +338,33 @@ def _told(stage: str, done: Done) -> Iterator[str]:
 def export(file: Path) -> int:
     """Print a GitHub Actions workflow that runs the pipeline of FILE."""
     stages = read_pipeline(file)
-    lines = [
-        "name: wavetank",
-        "on: [push, pull_request]",
-        "jobs:",
-        "  pipeline:",
-        "    runs-on: ubuntu-latest",
-        "    steps:",
-        "      - uses: actions/checkout@v4",
-        "      - uses: actions/setup-python@v5",
-        "        with: {python-version: '3.12'}",
-        "      - run: pip install .",
+    steps: list[dict[str, object]] = [
+        {"uses": "actions/checkout@v4"},
+        {"uses": "actions/setup-python@v5", "with": {"python-version": "3.12"}},
+        {"run": "pip install ."},
     ]
     if any(stage.is_staged for stage in stages.values()):
-        lines.append(
-            "      - run: sudo apt-get install -y redis-server postgresql clickhouse-server  # for the staging"
+        steps.append(
+            {
+                "name": "stores for the staging",
+                "run": "sudo apt-get install -y redis-server postgresql clickhouse-server",
+            }
         )
-    lines += [
-        f"      - run: wavetank pipeline run {file} --json pipeline.json  # {', '.join(stages)}",
-        "      - run: wavetank gate pre --markdown summary.md && cat summary.md >> $GITHUB_STEP_SUMMARY",
-        "      - if: always()",
-        "        uses: actions/upload-artifact@v4",
-        "        with: {name: wavetank, path: .wavetank, include-hidden-files: true}",
+    steps += [
+        {"name": ", ".join(stages), "run": f"wavetank pipeline run {quote(str(file))} --json .wavetank/pipeline.json"},
+        # Whatever became of the stages. The gate's exit code is that of its step: the summary has one of its own.
+        {"name": "gate", "if": "always()", "run": "wavetank gate pre --markdown .wavetank/summary.md"},
+        {"name": "summary", "if": "always()", "run": 'cat .wavetank/summary.md >> "$GITHUB_STEP_SUMMARY"'},
+        {
+            "if": "always()",
+            "uses": "actions/upload-artifact@v4",
+            "with": {"name": "wavetank", "path": ".wavetank", "include-hidden-files": True},
+        },
     ]
-    click.echo("\n".join(lines))
+    workflow = {
+        "name": "wavetank",
+        "on": ["push", "pull_request"],
+        "jobs": {"pipeline": {"runs-on": "ubuntu-latest", "steps": steps}},
+    }
+    click.echo(yaml.safe_dump(workflow, sort_keys=False, width=inf), nl=False)
     return 0

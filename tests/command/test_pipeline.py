@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -270,14 +271,22 @@ def test_who_is_told_to_end_ends_what_runs_and_tells_what_there_is(tmp_path: Pat
 
 
 def test_the_exported_workflow_is_one_that_github_reads(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.yaml").write_text(THEIRS)
-    code, out, _ = called(tmp_path, "pipeline", "export")
+    """Whatever the file is called, and whatever becomes of its stages: gate, summary and results are there."""
+    name = "what: we, 'run' #1.yaml"
+    (tmp_path / name).write_text(THEIRS)
+    code, out, _ = called(tmp_path, "pipeline", "export", name)
     assert code == 0
     workflow = yaml.safe_load(out)
+    assert workflow["on"] == ["push", "pull_request"]
     steps = workflow["jobs"]["pipeline"]["steps"]
-    assert any("wavetank pipeline run pipeline.yaml" in step.get("run", "") for step in steps)
     assert any("redis-server" in step.get("run", "") for step in steps)
-    assert any("gate pre" in step.get("run", "") for step in steps)
+    pipeline, gate, summary, upload = steps[-4:]
+    assert shlex.split(pipeline["run"])[:4] == ["wavetank", "pipeline", "run", name]
+    assert [each.get("if") for each in steps[-4:]] == [None, "always()", "always()", "always()"]
+    assert gate["run"].startswith("wavetank gate pre --markdown ")
+    assert upload["with"]["path"] == ".wavetank"
+    written = [shlex.split(pipeline["run"])[-1], shlex.split(gate["run"])[-1], shlex.split(summary["run"])[1]]
+    assert written == [".wavetank/pipeline.json", ".wavetank/summary.md", ".wavetank/summary.md"]
 
 
 SCRIPTS = [
@@ -323,16 +332,12 @@ def test_each_script_of_the_platform_ends_well_and_fails_with_a_defect(
 ) -> None:
     healthy = ran(tmp_path, script, *words)
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    is_runner = script == "tests/unified_test_runner.py"  # whose file says staging, and which was not told to
+    assert ("e2e: environment simulation" in healthy.stdout) is is_runner
     broken = ran(tmp_path, script, *words, "--defect", defect)
     assert broken.returncode == 1, broken.stdout + broken.stderr
 
 
-def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
-    refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
-    assert refusal.returncode == 2
-    assert "never taken silently for a real one" in refusal.stderr
-    is_runner = script == "tests/unified_test_runner.py"  # whose file says staging, and which was not told to
-    assert ("e2e: environment simulation" in healthy.stdout) is is_runner
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -354,3 +359,7 @@ def test_a_pipeline_without_a_staging_has_no_use_for_what_is_for_one(tmp_path: P
         assert f"{option} is for stages with environment: staging, and pipeline.yaml has none" in told
 
 
+def test_a_stand_in_is_never_taken_for_a_real_llm(tmp_path: Path) -> None:
+    refusal = ran(tmp_path, "tests/unified_test_runner.py", "--all", "--real-services", "--real-llm")
+    assert refusal.returncode == 2
+    assert "never taken silently for a real one" in refusal.stderr

@@ -4,19 +4,19 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import attrs
 import click
 
 from simulator.campaign import Budget, Campaign
 from simulator.goals import KINDS, Goal, goals_of, reached_in
+from simulator.interrupts import Interrupts
 from simulator.kept_plan import KeptPlan, keep, kept_in
-from simulator.plan import Plan
 from simulator.recipes import Recipes
-from simulator.run import Result
 from simulator.simulated_run import simulate
-from simulator.system import System, load_system
+from simulator.system import load_system
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS, SEED_MAX, defect_option
+from wavetank.children import INTERRUPTED
 from wavetank.code_coverage import CodeCoverage, Measured
+from wavetank.covered import Broken, Covered
 from wavetank.progress import Line, Progress
 from wavetank.provenance import provenance, scaled_lines
 from wavetank.results import FILE, as_json, check_writable, write_results
@@ -27,8 +27,6 @@ CORPUS = Path("coverage")
 RUNS = 100
 STEPS = 30
 FAIL_UNDER = 80.0
-PLANS_KEPT = 200
-"""Of the search, to learn from what users can do."""
 
 EPILOG = f"""
 \b
@@ -41,24 +39,10 @@ Examples:
 \b
 What matters follows from the system: ways through its dependencies (path), transitions of its
 state machines (transition), faults at places (fault), operations while a host suffers (order),
-and every "sometimes". Plans in {CORPUS}/ are replayed first. Exit codes: 1 less than --fail-under
-is reached, a kept plan does not reach its goal any more, or a property is violated.
+and every "sometimes". Plans in {CORPUS}/ are replayed first. What breaks a promise is saved, as
+wavetank check does. Exit codes: 1 less than --fail-under is reached, a kept plan does not reach
+its goal any more, or a property is violated; 130 interrupted, and nothing was violated by then.
 """
-
-
-@attrs.define
-class Covered:
-    """What was reached, and what came in the way."""
-
-    reached: dict[Goal, None] = attrs.field(factory=dict)
-    plans: list[Plan] = attrs.field(factory=list)
-    broken: list[str] = attrs.field(factory=list)
-
-    def add(self, system: System, plan: Plan, result: Result) -> None:
-        """Count one run."""
-        self.reached.update(reached_in(system, result.history))
-        if len(self.plans) < PLANS_KEPT:
-            self.plans.append(plan)
 
 
 @click.command(epilog=EPILOG)
@@ -102,28 +86,35 @@ def coverage(
         seed = random.SystemRandom().randint(0, SEED_MAX) if seed is None else seed
         click.echo(f"system  {system_name}" + (f"  defects {', '.join(defects)}" if defects else ""))
         click.echo("\n".join([f"seed    {seed}", *scaled_lines(), ""]))
-        covered = Covered()
-        _replay_kept(system, system_name, corpus, covered)
-        _search(system, Budget(runs, STEPS, max_time_s), seed, covered)
-        goals = goals_of(system)
-        if generate and not covered.broken:
-            _generate(system, system_name, seed, goals, corpus, covered)
+        covered, goals = Covered(system_name, system, seed), goals_of(system)
+        is_interrupted = False
+        try:
+            _replay_kept(covered, corpus)
+            _search(covered, Budget(runs, STEPS, max_time_s))
+            if generate:
+                _generate(covered, goals, corpus)
+        except KeyboardInterrupt:
+            is_interrupted = True
     measured = code.measured() if code is not None else None
     missing = [each for each in goals if each not in covered.reached]
     click.echo("\n".join(_lines(goals, missing, covered, measured)))
     percent = 100 * (len(goals) - len(missing)) / len(goals)
     is_enough = percent >= fail_under and (measured is None or measured.percent >= fail_under)
-    exit_code = 1 if covered.broken or not is_enough else 0
-    if not is_enough:
+    if is_interrupted:
+        click.echo("interrupted; the figures are those of what was run by then")
+    elif not is_enough:
         click.echo(f"less than {fail_under:g} % (--fail-under)")
+    exit_code = 1 if covered.broken else INTERRUPTED if is_interrupted else 0 if is_enough else 1
     body = {
         **provenance("coverage"),
         "system": system_name,
         "defects": defects,
         "seed": seed,
         "exit_code": exit_code,
+        "interrupted": is_interrupted,
         "percent": percent,
-        "broken": covered.broken,
+        "broken": [each.what for each in covered.broken],
+        "saved": [each.saved for each in covered.broken if each.saved],
         "goals": [{"kind": each.kind, "name": each.name, "reached": each in covered.reached} for each in goals],
         "code": measured,
     }
@@ -131,56 +122,60 @@ def coverage(
     return exit_code if exit_code or written else 2
 
 
-def _replay_kept(system: System, system_name: str, corpus: Path, covered: Covered) -> None:
-    kept = {file: each for file, each in kept_in(corpus).items() if each.system == system_name}
-    for file, each in kept.items():
-        system.check_plan(each.plan)
-        result = simulate(system, each.plan, system.all_properties())
-        covered.add(system, each.plan, result)
-        covered.broken += [f"{file}: breaks {name}" for name in result.violated]
-        if each.goal not in reached_in(system, result.history):
-            covered.broken.append(f"{file}: does not reach its goal any more ({each.goal})")
+def _replay_kept(covered: Covered, corpus: Path) -> None:
+    system = covered.system
+    kept = {file: each for file, each in kept_in(corpus).items() if each.system == covered.name}
+    with Interrupts() as interrupts:
+        for file, each in kept.items():
+            result = simulate(system, each.plan, system.all_properties())
+            covered.add(each.plan, result)
+            covered.judge(str(file), each.plan, result)
+            if each.goal not in reached_in(system, result.history):
+                covered.broken.append(Broken(f"{file}: does not reach its goal any more ({each.goal})"))
+            interrupts.check()
     if kept:
         click.echo(f"{len(kept)} kept plans of {corpus}/ replayed")
 
 
-def _search(system: System, budget: Budget, seed: int, covered: Covered) -> None:
+def _search(covered: Covered, budget: Budget) -> None:
     with Progress(budget) as progress:
         campaign = Campaign(
-            system,
+            covered.system,
             budget=budget,
-            seed=seed,
+            seed=covered.seed,
             on_run=progress.ran,
-            on_result=lambda plan, result: covered.add(system, plan, result),
+            on_result=covered.add,
             on_violation=progress.violated,
         ).run()
     click.echo(f"{campaign.statistics.runs} runs searched")
-    if campaign.failure is not None:
-        covered.broken.append(f"{campaign.failure.broken.name}: {campaign.failure.violation.evidence}")
-    if campaign.interrupted:
+    with Interrupts() as interrupts:
+        if campaign.failure is not None:
+            covered.found(campaign, campaign.failure)
+    if campaign.interrupted or interrupts.came:
         raise KeyboardInterrupt
 
 
-def _generate(
-    system: System, system_name: str, seed: int, goals: Sequence[Goal], corpus: Path, covered: Covered
-) -> None:
+def _generate(covered: Covered, goals: Sequence[Goal], corpus: Path) -> None:
     """Make plans for what is missing, by what the goal is about, and keep those that reach it and break nothing."""
-    recipes = Recipes(system, seed, covered.plans)
+    system = covered.system
+    recipes = Recipes(system, covered.seed, covered.plans)
     made = 0
-    with Line() as line:
-        for goal in [each for each in goals if each not in covered.reached]:
-            for plan in recipes.plans(goal):
-                line.show(f"{made} plans made, trying {goal}")
-                if goal in covered.reached:
-                    break
-                result = simulate(system, plan, system.all_properties())
-                covered.broken += [f"{goal}: its plan breaks {name}" for name in result.violated]
-                reached = reached_in(system, result.history)
-                if goal in reached and not result.violated:
-                    keep(corpus, KeptPlan(system_name, goal.kind, goal.name, plan))
-                    covered.add(system, plan, result)
-                    made += 1
-    click.echo(f"{made} plans made, and kept in {corpus}/")
+    try:
+        with Line() as line, Interrupts() as interrupts:
+            for goal in [each for each in goals if each not in covered.reached]:
+                for plan in recipes.plans(goal):
+                    line.show(f"{made} plans made, trying {goal}")
+                    if goal in covered.reached:
+                        break
+                    result = simulate(system, plan, system.all_properties())
+                    covered.judge(f"the plan for {goal}", plan, result)
+                    if goal in reached_in(system, result.history) and not result.violated:
+                        keep(corpus, KeptPlan(covered.name, goal.kind, goal.name, plan))
+                        covered.add(plan, result)
+                        made += 1
+                    interrupts.check()
+    finally:
+        click.echo(f"{made} plans made, and kept in {corpus}/")
 
 
 def _lines(
@@ -198,4 +193,5 @@ def _lines(
         yield ""
         yield from measured.lines()
     for broken in covered.broken:
-        yield f"BROKEN  {broken}"
+        yield f"BROKEN  {broken.what}"
+        yield from broken.lines

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from models.system import system as chat
+from simulator.fault import Fault
 from simulator.goals import FAULT, KINDS, ORDER, PATH, Goal, goals_of
-from simulator.kept_plan import kept_in
-from tests.command.stage import BANK, called, refused, wavetank
+from simulator.kept_plan import KeptPlan, keep, kept_in
+from simulator.plan import Plan, Setting, Step, Strike
+from tests.command.stage import BANK, called, interrupted, refused, wavetank
 
 SEED = ("--seed", "1")
+FEW = "tests.command.few_faults:system"
+FRAIL = "tests.command.frail:system"
+CRASH, FREEZE = Goal(FAULT, "crash at server"), Goal(FAULT, "freeze at server")
 
 
 def told(file: Path) -> dict[Goal, bool]:
@@ -66,8 +71,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--fail-under",
         "30",
     )
-    small = "tests.command.few_faults:system"
-    code, out, _ = called(directory, *words[:1], small, *words[1:])
+    code, out, _ = called(directory, *words[:1], FEW, *words[1:])
     assert code == 0, out
     return directory
 
@@ -80,8 +84,7 @@ def test_plans_that_reach_what_a_search_did_not_are_kept_as_tests(generated: Pat
         assert goals[each.goal]
     made = {each.goal.kind for each in kept.values()}
     assert FAULT in made
-    small = "tests.command.few_faults:system"
-    words = ("coverage", small, "--critical-only", "--runs", "1", *SEED, "--json", "again.json", "--fail-under", "1")
+    words = ("coverage", FEW, "--critical-only", "--runs", "1", *SEED, "--json", "again.json", "--fail-under", "1")
     code, out, _ = called(generated, *words)
     assert code == 0, out
     assert f"{len(kept)} kept plans of coverage/ replayed" in out
@@ -115,11 +118,55 @@ def test_lines_and_branches_of_the_systems_own_code_are_counted(tmp_path: Path) 
     assert "my_system.py" in ran.stdout
 
 
-def test_a_broken_promise_fails_it(tmp_path: Path) -> None:
-    words = ("--critical-only", "--runs", "3", *SEED, "--fail-under", "0", "--defect", "cache-without-user")
-    code, out, _ = called(tmp_path, "coverage", *words)
-    assert code == 1
-    assert "BROKEN  isolation" in out
+def frail(directory: Path, *words: str) -> tuple[str, dict[str, Any]]:
+    """Cover a system whose promise every crash breaks; return what was said and written."""
+    more = ("--critical-only", *SEED, "--fail-under", "0", "--json", "out.json")
+    code, out, _ = called(directory, "coverage", FRAIL, *more, *words)
+    assert code == 1, out
+    return out, json.loads((directory / "out.json").read_bytes())
+
+
+def test_what_a_search_breaks_is_shrunk_and_saved_and_plans_are_made_all_the_same(tmp_path: Path) -> None:
+    out, body = frail(tmp_path, "--runs", "30", "--generate")
+    saved, *others = body["saved"]
+    assert not others, "the plan for a crash shows the same failure"
+    assert "BROKEN  stands: the server crashed 1 times" in out
+    assert "steps shrunk to 1" in out
+    assert f"wavetank replay {saved}" in out
+    assert called(tmp_path, "replay", saved)[0] == 1
+    assert told(tmp_path / "out.json")[FREEZE]
+    assert "plans made, and kept" in out
+
+
+def test_what_a_generated_plan_breaks_is_saved(tmp_path: Path) -> None:
+    """A search of one run does not meet it; the plan is not kept as one that reaches its goal."""
+    out, body = frail(tmp_path, "--runs", "1", "--generate")
+    (saved,) = body["saved"]
+    assert f"BROKEN  the plan for {CRASH} breaks stands: the server crashed 1 times" in out
+    assert f"wavetank replay {saved}" in out
+    assert called(tmp_path, "replay", saved)[0] == 1
+    kept = [each.goal for each in kept_in(tmp_path / "coverage").values()]
+    assert FREEZE in kept
+    assert CRASH not in kept
+
+
+def test_what_a_kept_plan_breaks_is_saved(tmp_path: Path) -> None:
+    plan = Plan(Setting(users=1), (Step(Strike(Fault("crash", ("server",), 1.0)), 2.0),))
+    file = keep(tmp_path / "coverage", KeptPlan(FRAIL, CRASH.kind, CRASH.name, plan))
+    out, body = frail(tmp_path, "--runs", "1")
+    (saved,) = body["saved"]
+    assert f"BROKEN  {file.relative_to(tmp_path)} breaks stands" in out
+    assert called(tmp_path, "replay", saved)[0] == 1
+
+
+def test_what_was_reached_by_an_interrupt_is_told_and_written(tmp_path: Path) -> None:
+    words = ("coverage", FEW, "--critical-only", "--runs", "100000", *SEED, "--json", "out.json")
+    code, out = interrupted(tmp_path, *words, at=r"[1-9]\d*/100000 runs")
+    body = json.loads((tmp_path / "out.json").read_bytes())
+    assert code == body["exit_code"] == 130
+    assert body["interrupted"]
+    assert any(told(tmp_path / "out.json").values())
+    assert "interrupted; the figures are those of what was run by then" in out
 
 
 def test_a_damaged_corpus_is_refused(tmp_path: Path) -> None:

@@ -247,8 +247,14 @@ class ChatSystem(System):
         )
         config = attrs.evolve(CONFIG, defects=self.planted, token_s=self.token_s)
         releases = (config, *(attrs.evolve(config, **each) for each in self.next_releases))
-        yield Host("redis", redis.main, on_crash=redis.crash)
-        yield Host("postgres", postgres.main, on_crash=postgres.crash, troubles=postgres_troubles(postgres))
+        yield Host("redis", redis.main, on_crash=redis.crash, hands_on={"agents": ("gateway",)})
+        yield Host(
+            "postgres",
+            postgres.main,
+            on_crash=postgres.crash,
+            troubles=postgres_troubles(postgres),
+            hands_on={"gateway": ("agents",)},
+        )
         yield Host("clickhouse", clickhouse.main, on_crash=clickhouse.crash, troubles=clickhouse.troubles())
         yield Host("llm", llm.main, on_crash=llm.crash, troubles=llm.troubles())
         for name in GATEWAYS[: self.count_of("gateways")]:

@@ -1,19 +1,18 @@
 """Goals: what a search must have reached, or it has not tried what matters. They follow from the system's declaration.
 
-Nobody lists them by hand, so none can be forgotten: each way through the dependencies, each transition of each state
+Nobody lists them by hand, so none can be forgotten: each way of work, each transition of each state
 machine, each fault at each place, each operation while each host suffers, and each *sometimes*.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import attrs
-import networkx as nx
 
 from simulator.fault import FAULT_KINDS
 from simulator.history import Event, History, Kind, Reading
 from simulator.property import Expectation, Property
 from simulator.system import System
+from simulator.ways import ways_of
 
 __all__ = ["FAULT", "KINDS", "ORDER", "PATH", "Goal", "goals_of", "reached_in"]
 
@@ -34,7 +33,7 @@ class Goal:
 def goals_of(system: System) -> list[Goal]:
     """Return every goal of a system, each kind's together."""
     return [
-        *(Goal(PATH, name) for name in _paths(system)),
+        *(Goal(PATH, str(way)) for way in ways_of(system)),
         *(Goal(TRANSITION, name) for name in system.transitions()),
         *(Goal(FAULT, name) for name in _faults(system)),
         *(Goal(ORDER, name) for name in _orders(system)),
@@ -44,8 +43,7 @@ def goals_of(system: System) -> list[Goal]:
 
 def reached_in(system: System, history: History) -> dict[Goal, None]:
     """Return the goals that one run reached, in an order that is the same in every process."""
-    links = dict.fromkeys(" > ".join(_plain(place) for place in link) for link in history.links)
-    used = [Goal(PATH, name) for name in _paths(system) if all(link in links for link in _links_of(name))]
+    used = [Goal(PATH, str(way)) for way in ways_of(system) if way.was_gone(history)]
     moved = [Goal(TRANSITION, name) for name in system.transitions_in(history)]
     struck = [Goal(FAULT, _fault(event.name, _at(event))) for event in history.faults()]
     ordered = [Goal(ORDER, name) for name in _orders_in(history)]
@@ -56,24 +54,6 @@ def reached_in(system: System, history: History) -> dict[Goal, None]:
 
 def _sometimes(system: System) -> list[Property]:
     return [each for each in system.all_properties() if each.expectation is Expectation.SOMETIMES]
-
-
-# Ways through the dependencies: from whom nobody needs to whom needs nobody
-
-
-def _paths(system: System) -> Iterator[str]:
-    topology = system.topology()
-    sources = [node for node in topology if not topology.in_degree(node)]
-    sinks = [node for node in topology if not topology.out_degree(node)]
-    for source in sources:
-        for sink in sinks:
-            if source != sink:
-                yield from (" > ".join(path) for path in nx.all_simple_paths(topology, source, sink))
-
-
-def _links_of(path: str) -> Iterator[str]:
-    nodes = path.split(" > ")
-    yield from (" > ".join(pair) for pair in pairwise(nodes))
 
 
 # Faults at places

@@ -4,7 +4,7 @@ import copy
 import enum
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from simulator.errors import InputError
+from simulator.traffic import Traffic
 
 __all__ = ["Event", "History", "Kind", "Operation", "Reading", "Unseen", "Value", "encoded"]
 
@@ -103,7 +104,7 @@ class History:
         self._completed: dict[int | None, Event] = {}  # by operation
         self.declared: tuple[str, ...] = ()  # the system's operations, where they are known
         self.is_part = False  # whether the beginning, users or faults may be missing
-        self.links: Sequence[tuple[str, str]] = ()  # over which something was connected, where that is known
+        self.links: Mapping[tuple[str, str], Traffic] = {}  # what has come over them, where that is known
         self._now = now
         self._unseen = unseen
         self._chain = hashlib.blake2b(digest_size=16)

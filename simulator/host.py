@@ -1,6 +1,6 @@
 """Hosts as a system declares them: what runs where, who connects to whom, and what makes no sense."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
 import networkx as nx
@@ -9,7 +9,7 @@ from simulator.errors import InputError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, trouble_kind
 from simulator.user import USER
 
-__all__ = ["Host", "check_hosts", "topology_of"]
+__all__ = ["Host", "check_hosts", "handed_on", "topology_of"]
 
 RESERVED_NAMES = (USER, "observer")
 """Host names that mean something else: all users in a topology, and where stores are inspected from."""
@@ -27,6 +27,10 @@ class Host:
     `behind` is a name that several hosts share, beside their own: whoever connects to it is led to each of them in
     turn, as a DNS name with several addresses does. `needs` may hold such a name.
 
+    `hands_on` says of a store by whom the work is taken up that a host writes there: `{"front": ("worker",)}`. Both are
+    names of hosts that need the store, or names that such hosts share. Ways of work follow from it (`wavetank
+    coverage`).
+
     `on_terminate` makes the host one that can be told to end, as by SIGTERM: it is called on the host, and `main` is
     expected to finish what it does and return. If it has not when the fault ends, it is crashed. A `main` that returns
     is a process that ended: what it had sent is delivered, its connections are closed in order, new ones are refused,
@@ -42,6 +46,7 @@ class Host:
     behind: str = ""
     on_terminate: Callable[[], None] | None = None
     optional: tuple[str, ...] = ()
+    hands_on: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
 def topology_of(hosts: Sequence[Host]) -> "nx.DiGraph[str]":
@@ -54,6 +59,17 @@ def topology_of(hosts: Sequence[Host]) -> "nx.DiGraph[str]":
         if host.open_to_users:
             graph.add_edge(USER, host.name)
     return graph
+
+
+def handed_on(hosts: Sequence[Host]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return who takes up what a host writes into a store, by both. A shared name stands for all behind it."""
+    return {
+        (writer.name, store.name): tuple(each.name for each in hosts if {each.name, each.behind}.intersection(readers))
+        for store in hosts
+        for name, readers in store.hands_on.items()
+        for writer in hosts
+        if name in (writer.name, writer.behind)
+    }
 
 
 def check_hosts(what: str, hosts: Sequence[Host]) -> None:
@@ -82,6 +98,16 @@ def _check_names(what: str, host: Host, hosts: Sequence[Host]) -> None:
                 f"{what}'s host {host.name!r} can do without {needed!r} (optional), which is not among its needs: "
                 f"{', '.join(host.needs) or 'none'}. Name it there too."
             )
+    for writer, readers in host.hands_on.items():
+        for name in (writer, *readers):
+            if name not in known:
+                raise InputError(f"{what}'s host {host.name!r} hands on work of, or to, {name!r}. {known_names(known)}")
+            for each in hosts:
+                if name in (each.name, each.behind) and not {host.name, host.behind}.intersection(each.needs):
+                    raise InputError(
+                        f"{what}'s host {host.name!r} hands on work of, or to, {each.name!r}, which does not need it. "
+                        f"Add {host.name!r} to its needs."
+                    )
 
 
 def _check_troubles(what: str, host: Host) -> None:

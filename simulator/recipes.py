@@ -14,6 +14,7 @@ from simulator.user import USER, user_host
 
 __all__ = ["Recipes"]
 
+CRASH = "crash"
 LASTS_S = 6.0
 BEGINS_S = 4.0
 TRAFFIC = Load(users=3, per_minute=40, duration=16)
@@ -40,6 +41,9 @@ class Recipes:
             yield self._busy(Fault(name, _struck(place.split(" > ")), self._lasts_s(name)))
         elif goal.kind == PATH:
             yield self._busy()
+            for (host,) in self._system.possible_faults().get(CRASH, ()):
+                if host in goal.name.split(" > "):  # then work may have to go on where it did not begin
+                    yield self._busy(Fault(CRASH, (host,), LASTS_S))
         elif goal.kind == ORDER:
             operation, _, suffering = goal.name.partition(" while ")
             yield from self._met(operation, suffering.removesuffix(" suffers"))

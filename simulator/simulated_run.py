@@ -91,7 +91,7 @@ class SimulatedRun(Run):
         observer = Observer(lambda name, data: self.observe(OBSERVER, name, data))
         self.world.run(lambda: self._inspect(observer), host=OBSERVER, timeout_s=self.system.patience_s())
         self.history.record(Kind.MARK, "", "end")
-        self.history.links = tuple(self.world.network.used)
+        self.history.links = self.world.network.traffic
         return Result(self.history, judge(properties, self.history), self.world.now_s)
 
     def close(self) -> None:

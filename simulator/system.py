@@ -16,7 +16,7 @@ from simulator.conformity import Conformity
 from simulator.errors import InputError, WavetankError, known_names
 from simulator.fault import FAULT_KINDS, Fault, Trouble, kind_of
 from simulator.history import Event, History
-from simulator.host import Host, check_hosts, topology_of
+from simulator.host import Host, check_hosts, handed_on, topology_of
 from simulator.journeys.journey import Journey, journeys_in
 from simulator.load.profile import Mixed
 from simulator.load.sample import Sample, samples_of
@@ -339,6 +339,10 @@ class System:
     def topology(self) -> "nx.DiGraph[str]":
         """Return who connects to whom: hosts, and "user" for all users. A shared name stands for all behind it."""
         return topology_of(list(self.for_run().hosts()))
+
+    def handed_on(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Return who takes up what a host writes into a store, by both."""
+        return handed_on(list(self.for_run().hosts()))
 
     def possible_faults(self) -> dict[str, list[tuple[str, ...]]]:
         """Return, per allowed fault kind, the places it can strike: hosts, or links as (source, destination).

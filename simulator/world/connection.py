@@ -76,7 +76,7 @@ class End:
         self.link = link
         self.address = address
         self.arrived = bytearray()
-        self.under_way: deque[bytes | Mark] = deque()  # to the other end
+        self.under_way: deque[tuple[float, bytes | Mark]] = deque()  # to the other end, with when it was sent
         self.kept_back = 0  # how many of `under_way` were due while the link was blocked
         self.arrives_s = 0.0  # when the last of `under_way` arrives: order is kept by never being earlier
         self.unread = 0  # bytes sent that the other end has not read: the flow-control window
@@ -102,7 +102,7 @@ class End:
             return
         arrives_s = self._clock.now_s + self._network.delay_s(self.link, item)
         self.arrives_s = max(arrives_s, self.arrives_s)
-        self.under_way.append(item)
+        self.under_way.append((self._clock.now_s, item))
         self._clock.call_at(self.arrives_s, self._due)
 
     def hand_over_kept_back(self) -> None:
@@ -116,7 +116,10 @@ class End:
         if self.link.blocked:
             self.kept_back += 1
         elif self.under_way:
-            self.other.receive(self.under_way.popleft())
+            sent_s, item = self.under_way.popleft()
+            if isinstance(item, bytes) and not self.other.over:
+                self._network.traffic_on(self.link).note(sent_s, self._clock.now_s)
+            self.other.receive(item)
 
     def receive(self, item: bytes | Mark) -> None:
         """Take what arrived from the other end."""

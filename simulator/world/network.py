@@ -11,6 +11,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from simulator.traffic import Traffic
 from simulator.world.clock import VirtualClock
 from simulator.world.connection import End, Link, Mark, os_error
 from simulator.world.weather import Weather
@@ -47,7 +48,7 @@ class Network:
         self._shared: dict[str, list[str]] = {}  # a name that several hosts are behind -> their addresses
         self._resolved: Counter[tuple[str, str]] = Counter()  # how often a host asked for a shared name
         self._links: dict[tuple[str, str], Link] = {}
-        self.used: dict[tuple[str, str], None] = {}  # links over which something was connected
+        self.traffic: dict[tuple[str, str], Traffic] = {}  # of links over which bytes have come
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._clients: dict[
             End, None
@@ -110,6 +111,10 @@ class Network:
             if source != destination:
                 link.blocked = self._frozen[source] + self._frozen[destination]
         return link
+
+    def traffic_on(self, link: Link) -> Traffic:
+        """Return what has come over a link, to note more of it."""
+        return self.traffic.setdefault((link.source, link.destination), Traffic())
 
     def delay_s(self, link: Link, item: bytes | Mark | None = None) -> float:
         """Return how long a message that is sent now takes over the link; None is what opens a connection."""
@@ -326,7 +331,6 @@ class Network:
         client = End(self, there, (self._addresses[there.source], port))
         server = End(self, back, address)
         client.other, server.other = server, client
-        self.used[there.source, there.destination] = None
         self._clients[client] = None
         listener.queue.append(server)
         listener.waiting.unpark()

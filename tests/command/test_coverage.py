@@ -8,9 +8,11 @@ import pytest
 
 from models.system import system as chat
 from simulator.fault import Fault
-from simulator.goals import FAULT, KINDS, ORDER, PATH, Goal, goals_of
+from simulator.goals import FAULT, KINDS, ORDER, PATH, Goal, goals_of, reached_in
 from simulator.kept_plan import KeptPlan, keep, kept_in
-from simulator.plan import Plan, Setting, Step, Strike
+from simulator.plan import Plan, Setting, Step, Strike, Wait
+from simulator.recipes import Recipes
+from simulator.simulated_run import simulate
 from tests.command.stage import BANK, called, interrupted, refused, wavetank
 
 SEED = ("--seed", "1")
@@ -29,7 +31,8 @@ def test_what_matters_follows_from_the_system() -> None:
     goals = goals_of(chat)
     assert {each.kind for each in goals} == set(KINDS)
     for each in (
-        Goal(PATH, "user > gateway-a > postgres"),
+        Goal(PATH, "user > gateway-a > redis"),
+        Goal(PATH, "user > gateway-a > postgres > agents > llm > agents > redis > gateway-b > user"),
         Goal("transition", "breaker of clickhouse at agents: half-open > closed"),
         Goal("transition", "connection: open > cancelling"),
         Goal("transition", "agent: started > agent_thinking"),
@@ -157,6 +160,27 @@ def test_what_a_kept_plan_breaks_is_saved(tmp_path: Path) -> None:
     (saved,) = body["saved"]
     assert f"BROKEN  {file.relative_to(tmp_path)} breaks stands" in out
     assert called(tmp_path, "replay", saved)[0] == 1
+
+
+def test_a_kept_plan_whose_goal_is_none_any_more_is_replayed_and_told(tmp_path: Path) -> None:
+    """Goals follow from the declaration, which may have changed: nothing is broken by that."""
+    plan = Plan(Setting(users=1), (Step(Wait(), 1.0),))
+    keep(tmp_path / "coverage", KeptPlan(FRAIL, PATH, "user > elsewhere", plan))
+    words = ("--critical-only", "--runs", "1", *SEED, "--fail-under", "0")
+    code, out, _ = called(tmp_path, "coverage", FRAIL, *words)
+    assert code == 0, out
+    assert "path: user > elsewhere is no goal any more" in out
+
+
+def test_every_way_of_work_is_reached_by_plans_that_are_made() -> None:
+    """Also the one on which an answer comes by another gateway than the question, since one of the two crashed."""
+    missing = [each for each in goals_of(chat) if each.kind == PATH]
+    for plan in Recipes(chat, 1, []).plans(missing[0]):
+        history = simulate(chat, plan, ()).history
+        missing = [each for each in missing if each not in reached_in(chat, history)]
+        if not missing:
+            break
+    assert not missing
 
 
 def test_what_was_reached_by_an_interrupt_is_told_and_written(tmp_path: Path) -> None:

@@ -40,8 +40,10 @@ Examples:
 What matters follows from the system: ways of work through its hosts (path), transitions of its
 state machines (transition), faults at places (fault), operations while a host suffers (order),
 and every "sometimes". Plans in {CORPUS}/ are replayed first. What breaks a promise is saved, as
-wavetank check does. Exit codes: 1 less than --fail-under is reached, a kept plan does not reach
-its goal any more, or a property is violated; 130 interrupted, and nothing was violated by then.
+wavetank check does. Kinds differ much in size, so the percentage is one of all goals; but of each
+kind something must be reached, unless --fail-under is 0. Exit codes: 1 less than --fail-under is
+reached, or nothing of a kind, a kept plan does not reach its goal any more, or a property is
+violated; 130 interrupted, and nothing was violated by then.
 """
 
 
@@ -59,7 +61,11 @@ its goal any more, or a property is violated; 130 interrupted, and nothing was v
     help="Where plans are kept.",
 )
 @click.option(
-    "--fail-under", type=click.FloatRange(0, 100), default=FAIL_UNDER, show_default=True, help="Percent, of each."
+    "--fail-under",
+    type=click.FloatRange(0, 100),
+    default=FAIL_UNDER,
+    show_default=True,
+    help="Percent, of all goals, and of the code.",
 )
 @click.option("--source", "sources", multiple=True, metavar="PACKAGE", help="The system's own code  [its package]")
 @click.option("--seed", type=click.IntRange(0, SEED_MAX), help="Repeat a search  [drawn and printed]")
@@ -100,11 +106,16 @@ def coverage(
     click.echo("\n".join(_lines(goals, missing, covered, measured)))
     percent = 100 * (len(goals) - len(missing)) / len(goals)
     is_enough = percent >= fail_under and (measured is None or measured.percent >= fail_under)
+    untouched = _untouched(goals, covered) if fail_under else []
     if is_interrupted:
         click.echo("interrupted; the figures are those of what was run by then")
-    elif not is_enough:
-        click.echo(f"less than {fail_under:g} % (--fail-under)")
-    exit_code = 1 if covered.broken else INTERRUPTED if is_interrupted else 0 if is_enough else 1
+    else:
+        if not is_enough:
+            click.echo(f"less than {fail_under:g} % (--fail-under)")
+        for kind in untouched:
+            click.echo(f"nothing of a kind was reached: {kind} (--fail-under)")
+    failed = INTERRUPTED if is_interrupted else int(not is_enough or bool(untouched))
+    exit_code = 1 if covered.broken else failed
     body = {
         **provenance("coverage"),
         "system": system_name,
@@ -178,6 +189,12 @@ def _generate(covered: Covered, goals: Sequence[Goal], corpus: Path) -> None:
                     interrupts.check()
     finally:
         click.echo(f"{made} plans made, and kept in {corpus}/")
+
+
+def _untouched(goals: Sequence[Goal], covered: Covered) -> list[str]:
+    """Return the kinds of which there are goals, and none was reached."""
+    touched = {each.kind for each in covered.reached}
+    return [kind for kind in KINDS if kind not in touched and any(each.kind == kind for each in goals)]
 
 
 def _lines(

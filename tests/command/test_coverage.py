@@ -183,6 +183,15 @@ def test_every_way_of_work_is_reached_by_plans_that_are_made() -> None:
     assert not missing
 
 
+def test_a_kind_of_which_nothing_was_reached_fails_by_name(tmp_path: Path) -> None:
+    """One percentage of all would not show it: there are few ways, and many faults."""
+    words = ("coverage", FRAIL, "--critical-only", "--runs", "1", *SEED)
+    code, out, _ = called(tmp_path, *words, "--fail-under", "1")
+    assert code == 1
+    assert "nothing of a kind was reached: path" in out
+    assert called(tmp_path, *words, "--fail-under", "0")[0] == 0
+
+
 def test_what_was_reached_by_an_interrupt_is_told_and_written(tmp_path: Path) -> None:
     words = ("coverage", FEW, "--critical-only", "--runs", "100000", *SEED, "--json", "out.json")
     code, out = interrupted(tmp_path, *words, at=r"[1-9]\d*/100000 runs")

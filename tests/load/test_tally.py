@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import ceil, inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.load.measured import LIVE_ONLY, Measured, Met, fails, judge_objectives
@@ -24,6 +24,7 @@ def tally(values: list[float]) -> Tally:
     return made
 
 
+@settings(deadline=None)  # a histogram is searched from its beginning, on machines that are busy
 @given(VALUES)
 def test_percentiles_are_those_of_the_sorted_values(values: list[float]) -> None:
     """Three digits of them: HdrHistogram's promise, checked against what it would be slow to keep."""
@@ -64,6 +65,7 @@ def test_what_can_only_be_one_value_is_told_as_it_was() -> None:
     assert tally([0.0]).percentile(50) == 0.0
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_what_was_counted_apart_can_be_merged(one: list[float], other: list[float]) -> None:
     """As several generators of load count, and one of them tells."""

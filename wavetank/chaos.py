@@ -116,7 +116,8 @@ def chaos(
     click.echo(f"{driving.headed(seed)}\n")
     if dry_run:
         return _dry_run(driving, chosen, seed)
-    return _perform_all(driving, chosen, seed, for_s, json_file)
+    kinds_known = {name: each.kind for name, each in known.items()}
+    return _perform_all(driving, chosen, kinds_known, seed, for_s, json_file)
 
 
 def _chosen(
@@ -191,7 +192,12 @@ class Record:
 
 
 def _perform_all(
-    driving: Driven, chosen: Mapping[str, Experiment], seed: int, for_s: float | None, json_file: Path | None
+    driving: Driven,
+    chosen: Mapping[str, Experiment],
+    kinds_known: Mapping[str, str],
+    seed: int,
+    for_s: float | None,
+    json_file: Path | None,
 ) -> int:
     record, width, begun_s = Record(), max(map(len, chosen)), time.perf_counter()
     for number in count():
@@ -210,11 +216,10 @@ def _perform_all(
     click.echo(f"\n{record.counted()}")
     body = {
         **provenance("chaos"),
-        "system": driving.name,
-        "defects": sorted(driving.system.planted),
-        "target": str(driving.target_file) if driving.is_live else None,
+        **driving.told(),
         "seed": seed,
         "exit_code": code,
+        "known_experiments": kinds_known,
         "not_done": record.not_done,
         "journals": record.journals,
     }

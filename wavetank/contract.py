@@ -83,9 +83,7 @@ def contract(
         _write_pacts(directory, found)
     body = {
         **provenance("contract"),
-        "system": system_name,
-        "defects": defects,
-        "target": str(target_file) if target_file is not None else None,
+        **driving.told(),
         "seed": seed,
         "exit_code": code,
         "violated": loaded.result.violated,

@@ -77,6 +77,15 @@ class Driven:
         target = f"\ntarget  {self.target_file}" if self.is_live else ""
         return "\n".join([f"system  {self.name}{planted}{target}", f"seed    {seed}", *scaled_lines()])
 
+    def told(self) -> dict[str, object]:
+        """Return it for machines: defects are those of the simulation, or those that a staging was started with."""
+        return {
+            "system": self.name,
+            "defects": sorted(self.system.planted.union(self.target.defects if self.target is not None else ())),
+            "target": str(self.target_file) if self.target is not None else None,
+            "target_sha256": self.target.sha256 if self.target is not None else None,
+        }
+
     def why_not(self, plan: Plan) -> str:
         """Return why a plan cannot, or must not, be done to it; nothing if it can."""
         if self.target is None:

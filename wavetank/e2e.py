@@ -88,9 +88,7 @@ def e2e(
     code = _exit_code(journeys, walked, loaded)
     body = {
         **provenance("e2e"),
-        "system": system_name,
-        "defects": defects,
-        "target": str(target_file) if target_file is not None else None,
+        **driving.told(),
         "seed": seed,
         "users": users,
         "duration_s": duration,
@@ -98,14 +96,19 @@ def e2e(
         "interrupted": loaded.is_interrupted,
         "violated": loaded.result.violated,
         "saved": saved.name or None,
+        "known_journeys": [*_known(system)],
         "journeys": {name: _as_json(name, walked) for name in journeys},
     }
     written = write_results(json_file, as_json(body))
     return code if code or written else 2
 
 
+def _known(system: System) -> dict[str, Journey]:
+    return journeys_in(system.journeys) if system.journeys is not None else {}
+
+
 def _chosen(system: System, names: Sequence[str]) -> dict[str, Journey]:
-    known = journeys_in(system.journeys) if system.journeys is not None else {}
+    known = _known(system)
     if not names and not known:
         raise InputError("the system comes with no journeys. Name a TOML file, or set System.journeys.")
     chosen: dict[str, Journey] = {} if names else known

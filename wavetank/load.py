@@ -136,12 +136,10 @@ def load(
         click.echo(line)
     failed = fails(judged, is_interrupted=loaded.is_interrupted) or bool(loaded.result.violated)
     failed |= any(each.is_leak for each in growths)
-    written = write_results(
-        json_file, _as_json(driving, profile, chosen, seed, workers, loaded, judged, real_s, saved, growths, unjudged)
-    )
-    if failed:
-        return 1
-    return 130 if loaded.is_interrupted else 0 if written else 2
+    code = 1 if failed else 130 if loaded.is_interrupted else 0
+    body = _as_json(driving, profile, chosen, seed, code, workers, loaded, judged, real_s, saved, growths, unjudged)
+    written = write_results(json_file, body)
+    return code if code or written else 2
 
 
 def _lines(loaded: LoadResult, judged: list[Judged], real_s: float, *, is_live: bool, workers: int) -> Iterator[str]:
@@ -243,6 +241,7 @@ def _as_json(
     profile: str,
     load: Load,
     seed: int,
+    code: int,
     workers: int,
     loaded: LoadResult,
     judged: list[Judged],
@@ -253,13 +252,13 @@ def _as_json(
 ) -> bytes:
     body = {
         **provenance("load"),
-        "system": driving.name,
-        "defects": sorted(driving.system.planted),
-        "target": str(driving.target_file) if driving.is_live else None,
+        **driving.told(),
         "profile": profile,
         "load": load,
         "seed": seed,
+        "exit_code": code,
         "workers": workers,
+        "known_objectives": [*driving.system.objectives],
         "objectives": [_objective(each) for each in judged],
         "measures": {name: _measure(tally) for name, tally in loaded.measured.tallies.items()},
         "windows": {
@@ -271,6 +270,7 @@ def _as_json(
             for name, windows in loaded.measured.windows.items()
             if loaded.measured.tallies[name].dimension == "s"
         },
+        "known_promises": [each.name for each in driving.system.all_properties()],
         "verdicts": {name: each.outcome for name, each in loaded.result.verdicts.items()},
         "violated": loaded.result.violated,
         "saved": saved.name or None,

@@ -84,9 +84,7 @@ def matrix(
         code = code or INTERRUPTED
     body = {
         **provenance("matrix"),
-        "system": system_name,
-        "defects": defects,
-        "target": str(target_file) if target_file is not None else None,
+        **driving.told(),
         "seed": seed,
         "exit_code": code,
         "interrupted": is_interrupted,

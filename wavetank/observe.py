@@ -20,6 +20,7 @@ from simulator.monitor import EVENTS_MAX, Monitor
 from simulator.property import Expectation, Outcome, Property
 from simulator.system import System, load_system
 from wavetank.arguments import DEFAULT_SYSTEM, SECONDS
+from wavetank.driving import Driven
 from wavetank.live import target_system
 from wavetank.progress import Line, warn
 from wavetank.provenance import provenance
@@ -97,7 +98,8 @@ def observe(
     if target_file is not None:
         target, name = load_target(target_file), system_name or DEFAULT_SYSTEM
         system = target_system(load_system(name), target, confirmed=yes_really)
-        with _Watch(name, system, properties, window_s, record_file) as watch, ungrouped():
+        seen = Driven(name, system, target, target_file)
+        with _Watch(seen, properties, window_s, record_file) as watch, ungrouped():
             trio.run(_follow, watch, system, target, for_s, inspect)
             return watch.conclude(json_file)
     if for_s is not None or inspect or yes_really:
@@ -106,7 +108,7 @@ def observe(
         name = system_name or recording.system or DEFAULT_SYSTEM
         system = load_system(name)
         _check_hosts(system, logs)
-        with _Watch(name, system, properties, window_s, record_file) as watch:
+        with _Watch(Driven(name, system), properties, window_s, record_file) as watch:
             for recorded in recording:
                 watch.take(recorded.event)
             return watch.conclude(json_file)
@@ -115,16 +117,14 @@ def observe(
 class _Watch:
     """A monitor whose findings are told as they come, and whose events are recorded if that is wanted."""
 
-    def __init__(
-        self, name: str, system: System, properties: Sequence[str], window_s: float, record_file: Path | None
-    ) -> None:
+    def __init__(self, observed: Driven, properties: Sequence[str], window_s: float, record_file: Path | None) -> None:
         self.errors: list[str] | None = None
         """What logs told of errors; None where nobody looked for any."""
-        self._monitor = Monitor(system, _judged(system, properties), window_s)
+        self._monitor = Monitor(observed.system, _judged(observed.system, properties), window_s)
         self._line = Line()
-        self._name = name
+        self._observed = observed
         self._is_complete = True
-        self._session = SessionWriter(record_file, name) if record_file is not None else None
+        self._session = SessionWriter(record_file, observed.name) if record_file is not None else None
         self._unwritten: list[Event] = []
 
     def __enter__(self) -> Self:
@@ -210,7 +210,7 @@ class _Watch:
         """Return the result for machines: one JSON object."""
         body = {
             **provenance("observe"),
-            "system": self._name,
+            **self._observed.told(),
             "exit_code": exit_code,
             "complete": self._is_complete,
             "events": self._monitor.count,

@@ -1,5 +1,6 @@
 """A live deployment, described in TOML: where its hosts are, what of it may be observed, what may be done to it."""
 
+import hashlib
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -192,6 +193,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 yield f"means[{number}].address", split_address(means.address)[0]
             elif isinstance(means, ByToxiproxy):
                 yield f"means[{number}].url", _host_of_url(means.url)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of all that it says, by which results tell one deployment from another."""
+        return hashlib.sha256(described(self).encode()).hexdigest()
 
     @property
     def is_here(self) -> bool:

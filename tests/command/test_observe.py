@@ -18,6 +18,7 @@ from models.system import system as chat
 from simulator.errors import EnvironmentFailedError
 from simulator.live.logs import is_error
 from simulator.live.recording import SessionWriter
+from simulator.live.target import load_target
 from simulator.plan import Do, Plan, Setting, Step
 from simulator.simulated_run import simulate
 from simulator.trace import event_record, load_trace
@@ -379,6 +380,8 @@ def test_the_stores_are_looked_into_at_the_end_if_that_is_wanted(tmp_path: Path,
         assert called(tmp_path, *arguments)[0] == 2, "without it nothing was seen"
         assert called(tmp_path, *arguments, "--inspect")[0] == code
         server.shutdown()
+    body = json.loads((tmp_path / "out.json").read_bytes())
+    assert (body["target"], body["target_sha256"]) == ("target.toml", load_target(tmp_path / "target.toml").sha256)
     assert verdicts(tmp_path)["left-over"] == ("violated" if code else "holds")
 
 

@@ -215,7 +215,7 @@ def _perform_all(
     code = record.exit_code
     click.echo(f"\n{record.counted()}")
     body = {
-        **provenance("chaos"),
+        **provenance("chaos", driving.name),
         **driving.told(),
         "seed": seed,
         "exit_code": code,

@@ -82,7 +82,7 @@ def contract(
     if directory is not None:
         _write_pacts(directory, found)
     body = {
-        **provenance("contract"),
+        **provenance("contract", system_name),
         **driving.told(),
         "seed": seed,
         "exit_code": code,

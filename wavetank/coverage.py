@@ -117,7 +117,7 @@ def coverage(
     failed = INTERRUPTED if is_interrupted else int(not is_enough or bool(untouched))
     exit_code = 1 if covered.broken else failed
     body = {
-        **provenance("coverage"),
+        **provenance("coverage", system_name),
         "system": system_name,
         "defects": defects,
         "seed": seed,

@@ -87,7 +87,7 @@ def e2e(
     click.echo("\n".join(_lines(journeys, walked, loaded, saved)))
     code = _exit_code(journeys, walked, loaded)
     body = {
-        **provenance("e2e"),
+        **provenance("e2e", system_name),
         **driving.told(),
         "seed": seed,
         "users": users,

@@ -1,21 +1,17 @@
 """`wavetank gate`: may this be deployed, and is it well once it was? By evidence, of which nothing may be missing."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
-import msgspec
-import yaml
 
-from simulator.errors import InputError
-from simulator.load.sample import is_rate
-from simulator.whole_file import write_whole
-from wavetank.arguments import SECONDS
-from wavetank.provenance import commit_here, provenance
+from simulator.live.target import load_target
+from wavetank.arguments import DEPLOYED_SYSTEM, SECONDS
+from wavetank.checklist import POST, PRE, Item, Rules, read_rules
+from wavetank.evidence import Evidence, evidence_in, least_scale, whole
+from wavetank.provenance import changed_here, commit_here, provenance
 from wavetank.results import FILE, as_json, check_writable, write_results
 
 __all__ = ["gate"]
@@ -23,9 +19,9 @@ __all__ = ["gate"]
 BLOCKED = 4
 EVIDENCE = Path(".wavetank") / "evidence"
 MAX_AGE = "24h"
-WRONG_SHOWN_MAX = 3
-OF_LEAKS = ("resources", "finishes")
-"""Promises of which a leak breaks one, or keeps it from being judged."""
+SHOWN_MAX = 3
+CLOCKS_DIFFER_S = 60.0
+ALERTS = "alerts configured"
 
 EPILOG = f"""
 \b
@@ -33,61 +29,82 @@ Examples:
   wavetank matrix --json {EVIDENCE}/matrix.json          evidence is what commands write
   wavetank e2e --json {EVIDENCE}/e2e.json
   wavetank load --json {EVIDENCE}/load.json
-  wavetank coverage --critical-only --json {EVIDENCE}/coverage.json
+  wavetank coverage {DEPLOYED_SYSTEM} --critical-only --generate --json {EVIDENCE}/coverage.json
   wavetank chaos --all --json {EVIDENCE}/chaos.json
   wavetank gate pre                                      may it be deployed?
-  wavetank gate pre --markdown summary.md                and a summary for a pull request
-  wavetank gate post --alerts alerts.yaml                after it was, by evidence with --target
+  wavetank gate pre --markdown .wavetank/summary.md      and a summary for a pull request
+  wavetank observe --system {DEPLOYED_SYSTEM} --target target.toml --for 10m --json {EVIDENCE}/observe.json
+  wavetank gate post --target target.toml --alerts alerts.yaml   after it was, by evidence of that target
 
 \b
-What was made of another commit, is older than --max-age, or is not there counts as not shown.
-Exit codes: 0 DEPLOY, {BLOCKED} BLOCK, 2 the evidence could not be read.
+All must be there that the system comes with: components, journeys, objectives, promises, and
+experiments, of which only those that cannot be done on a target may be left out, by name. What
+failed counts until the same was shown again on the same target, or simulated. What is damaged,
+was made of another commit (of the code that was tested), system or with defects, did not end with
+exit code 0, is older than --max-age, or is not there counts as not shown. Without --target, post
+wants all of one target: that of the newest evidence.
+Exit codes: 0 DEPLOY, {BLOCKED} BLOCK, 2 the result could not be written, or an option makes no sense.
 """
 
 
 @attrs.frozen
-class Evidence:
-    """One result that a command wrote: what it says, and what it is worth."""
-
-    file: Path
-    command: str
-    made_at: datetime
-    commit: str | None
-    sha256: str
-    body: Mapping[str, Any]
-
-    def age_s(self, now: datetime) -> float:
-        """How old it is."""
-        return (now - self.made_at).total_seconds()
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it was made on a target."""
-        return self.body.get("target") is not None
-
-
-@attrs.frozen
-class Item:
-    """One item of a checklist: what it needs, and how that is read: nothing wrong, or what is."""
-
-    name: str
-    command: str
-    wrong: Callable[[Mapping[str, Any]], Iterable[str]]
-    live: bool = False
-
-
-@attrs.frozen
 class Checked:
-    """An item, whether it is shown, by what, and why not."""
+    """An item, why it is not shown, by what it was looked at, and what should be known beside."""
 
     item: str
-    is_shown: bool
-    why: str
+    why: str = ""
     evidence: Evidence | None = None
+    aside: str = ""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.why
+
+
+@attrs.frozen
+class Wanted:
+    """What evidence must be: how old at most, of which commit, system, and target if it is live."""
+
+    now: datetime
+    age_s_max: float
+    commit: str | None
+    system: str
+    target: Path | str | None
+    target_sha256: str | None
+
+    def is_of_target(self, each: Evidence) -> bool:
+        """Say whether evidence is simulated, or of the target that is wanted, if one is."""
+        return not each.is_live or self.target is None or each.result.target_sha256 == self.target_sha256
+
+    def refusal(self, each: Evidence) -> str:
+        """Say why evidence shows nothing, whatever it says; nothing if it may."""
+        result, age_s = each.result, each.age_s(self.now)
+        if age_s < -CLOCKS_DIFFER_S:
+            return f"OF THE FUTURE: {each.file} was made at {result.made_at.isoformat()}, by a clock that is wrong"
+        if age_s > self.age_s_max:
+            return f"STALE: {each.file} is {age_s / 3600:.1f} hours old"
+        if result.commit is None and result.module is not None:
+            return f"OTHER COMMIT: {each.file} is of {result.module}, which no repository keeps"
+        if result.commit is None or self.commit != result.commit or result.commit.endswith("+"):
+            commits = f"commit {result.commit or 'unknown'}, and this is {self.commit or 'unknown'}"
+            return f"OTHER COMMIT: {each.file} is of {commits}"
+        if result.system != self.system:
+            return f"OTHER SYSTEM: {each.file} is of {result.system}, and this is about {self.system} (--system)"
+        if result.defects:
+            return f"DEFECTS: {each.file} was made with {', '.join(result.defects)}"
+        return ""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("when", type=click.Choice(["pre", "post"]))
+@click.option("--system", default=DEPLOYED_SYSTEM, show_default=True, help="What the evidence must be of.")
+@click.option(
+    "--target",
+    "target_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What live evidence must be of: the deployment that this file describes.",
+)
 @click.option(
     "--evidence",
     "directory",
@@ -105,6 +122,8 @@ class Checked:
 @click.option("--json", "json_file", type=FILE, help="Write the result as JSON.")
 def gate(
     when: str,
+    system: str,
+    target_file: Path | None,
     directory: Path,
     max_age_s: float,
     commit: str | None,
@@ -115,238 +134,116 @@ def gate(
     """Decide by evidence whether something may be deployed (pre), or is well after it was (post)."""
     check_writable(json_file)
     check_writable(markdown_file)
-    now, commit = datetime.now(UTC), commit or commit_here()
-    known = _evidence_in(directory)
-    items = PRE if when == "pre" else POST
-    checked = [_checked(each, known, now, max_age_s, commit) for each in items]
+    now, changed = datetime.now(UTC), () if commit else changed_here()
+    commit = commit or commit_here()
+    target_sha256 = load_target(target_file).sha256 if target_file is not None else None
+    rules = read_rules(alerts_file) if alerts_file is not None else None
+    known, damaged = evidence_in(directory)
+    wanted = Wanted(now, max_age_s, commit, system, target_file, target_sha256)
+    if when == "post" and target_file is None:
+        wanted = _of_one_target(wanted, known)
+    checked = [Checked("evidence", f"DAMAGED: {each}") for each in damaged]
+    checked += [_checked(each, known, wanted) for each in (PRE if when == "pre" else POST)]
     if when == "post":
-        checked.insert(1, _alerts(alerts_file, known))
-    verdict = "DEPLOY" if all(each.is_shown for each in checked) else "BLOCK"
-    if when == "post":
-        verdict = "HEALTHY" if verdict == "DEPLOY" else "BLOCK"
-    click.echo(f"commit  {commit or 'unknown: not in a checkout'}\n")
+        checked.append(_alerts(rules, known, wanted))
+    is_shown = all(each.is_shown for each in checked)
+    verdict = ("DEPLOY" if when == "pre" else "HEALTHY") if is_shown else "BLOCK"
+    scale = least_scale(each.evidence for each in checked if each.evidence is not None)
+    told = verdict if scale is None else f"{verdict}, on evidence SCALED by {scale:g}"
+    differs = f": {_some(changed)} differ from it, or are not in it" if changed else ""
+    click.echo(f"system  {system}\ncommit  {commit or 'unknown: not in a checkout'}{differs}\n")
     width = max(len(each.item) for each in checked)
     for each in checked:
-        click.echo(f"{'✓' if each.is_shown else '✗'} {each.item:{width}}  {each.why or _source(each, now)}")
-    click.echo(f"\n{verdict}")
-    code = 0 if verdict != "BLOCK" else BLOCKED
-    if markdown_file is not None:
-        write_whole(markdown_file, "\n".join(_markdown(when, verdict, checked, commit, now)).encode(), "the summary")
+        click.echo(f"{'✓' if each.is_shown else '✗'} {each.item:{width}}  {_told(each, now)}")
+    click.echo(f"\n{told}")
+    code = 0 if is_shown else BLOCKED
     body = {
         **provenance("gate"),
+        "system": system,
+        "target": str(target_file) if target_file is not None else None,
         "when": when,
         "verdict": verdict,
+        "evidence_scale": scale,
         "exit_code": code,
         "items": [_as_json(each, now) for each in checked],
     }
-    written = write_results(json_file, as_json(body))
+    markdown = "\n".join(_markdown(when, told, checked, commit, now))
+    written = write_results(json_file, as_json(body), markdown_file, markdown)
     return code if code or written else 2
 
 
-def _evidence_in(directory: Path) -> list[Evidence]:
-    """Return what a directory holds, the latest first. Raises InputError for what cannot be read."""
-    found = []
-    for file in sorted(directory.glob("*.json")):
-        try:
-            data = file.read_bytes()
-            body = msgspec.json.decode(data)
-            made_at = datetime.fromisoformat(body["made_at"])
-            command, commit = str(body["command"]), body["commit"]
-        except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{file} is no result of a command of wavetank: {error!r}. Remove it.") from error
-        found.append(Evidence(file, command, made_at, commit, hashlib.sha256(data).hexdigest(), body))
-    found.sort(key=lambda each: each.made_at, reverse=True)
-    matrices = [each for each in found if each.command == "matrix"]
-    return [each for each in found if each.command != "matrix"] + ([_merged(matrices)] if matrices else [])
+def _of_one_target(wanted: Wanted, known: Sequence[Evidence]) -> Wanted:
+    """Want all that is live to be of the target of the newest evidence."""
+    commands = [each.command for each in POST]
+    live = [each for each in known if each.is_live and each.result.command in commands]
+    if not live:
+        return wanted
+    return attrs.evolve(wanted, target=live[0].result.target, target_sha256=live[0].result.target_sha256)
 
 
-def _merged(matrices: Sequence[Evidence]) -> Evidence:
-    """Return parts of a matrix as one, which is as old as the oldest of the cells that count: the latest of each."""
-    cells: dict[tuple[str, str], tuple[Evidence, Mapping[str, Any]]] = {}
-    for each in matrices:
-        for cell in each.body["cells"]:
-            cells.setdefault((cell["component"], cell["kind"]), (each, cell))
-    used = list(dict.fromkeys(each.file for each, _ in cells.values()))
-    parts = [each for each in matrices if each.file in used]
-    commits = dict.fromkeys(each.commit for each in parts)
-    return Evidence(
-        parts[0].file if len(parts) == 1 else parts[0].file.parent / "matrix*.json",
-        "matrix",
-        min(each.made_at for each in parts),
-        next(iter(commits)) if len(commits) == 1 else "several",
-        hashlib.sha256("".join(each.sha256 for each in parts).encode()).hexdigest(),
-        {**parts[0].body, "cells": [cell for _, cell in cells.values()]},
-    )
-
-
-def _checked(item: Item, known: Sequence[Evidence], now: datetime, max_age_s: float, commit: str | None) -> Checked:
-    """Look at the latest evidence of an item."""
-    mine = [each for each in known if each.command == item.command and each.is_live >= item.live]
-    where = " with --target" if item.live else ""
+def _checked(item: Item, known: Sequence[Evidence], wanted: Wanted) -> Checked:
+    """Look at the latest evidence of an item, and at the latest on every other target, or simulated."""
+    mine = [each for each in known if each.result.command == item.command and each.is_live >= item.live]
     if not mine:
-        return Checked(item.name, False, f"MISSING: no result of wavetank {item.command}{where}")
-    latest = mine[0]
-    if latest.age_s(now) > max_age_s:
-        hours = latest.age_s(now) / 3600
-        return Checked(item.name, False, f"STALE: {latest.file} is {hours:.1f} hours old", latest)
-    if commit is None or latest.commit is None or latest.commit != commit or commit.endswith("+"):
-        why = f"{latest.file} is of commit {latest.commit or 'unknown'}, and this is {commit or 'unknown'}"
-        return Checked(item.name, False, f"OTHER COMMIT: {why}", latest)
-    wrong = list(item.wrong(latest.body))
-    if wrong:
-        more = f" and {len(wrong) - WRONG_SHOWN_MAX} more" if len(wrong) > WRONG_SHOWN_MAX else ""
-        return Checked(item.name, False, f"{'; '.join(wrong[:WRONG_SHOWN_MAX])}{more}", latest)
-    return Checked(item.name, True, "", latest)
-
-
-# What is wrong, by the results of commands
-
-
-def _cells(kind: str) -> Callable[[Mapping[str, Any]], Iterator[str]]:
-    def wrong(body: Mapping[str, Any]) -> Iterator[str]:
-        mine = [each for each in body["cells"] if each["kind"] == kind]
-        done = [each["component"] for each in mine]
-        yield from (f"no {kind} cell of {name}" for name in body["components"] if name not in done)
-        for each in mine:
-            if each["state"] != "holds":
-                yield f"{each['component']} {each['state']}: {each['why'] or each['ran']}"
-
-    return wrong
-
-
-def _journeys(body: Mapping[str, Any]) -> Iterator[str]:
-    for name, each in body["journeys"].items():
-        if not each["walked"]:
-            yield f"{name} was not walked"
-        elif each["wrong"]:
-            yield f"{name}: {each['wrong'][0]['what']}"
-    yield from _violated(body)
-
-
-def _violated(body: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"broke {name}" for name in body["violated"])
-    if body.get("interrupted"):
-        yield "it was interrupted"
-
-
-def _objectives(keep: Callable[[str], bool] = lambda _measure: True) -> Callable[[Mapping[str, Any]], Iterator[str]]:
-    def wrong(body: Mapping[str, Any]) -> Iterator[str]:
-        mine = [each for each in body["objectives"] if keep(each["measure"])]
-        if not mine:
-            yield "there is no such objective"
-        for each in mine:
-            if each["met"] not in ("met", "only live"):
-                yield f"{each['measure']} {each['objective']} is {each['met']}"
-        yield from _violated(body)
-
-    return wrong
-
-
-def _leaks(body: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"the memory of {each['host']} grows" for each in body["growths"] if each["is_leak"])
-    for name in OF_LEAKS:
-        outcome = body["verdicts"].get(name, "holds")  # not every system promises that its resources come back
-        if outcome != "holds":
-            yield f"{name} is {outcome}"
-
-
-def _breakers(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every move of every breaker must have been seen at one of the hosts that have it."""
-    seen: dict[tuple[str, str], bool] = {}
-    for each in body["goals"]:
-        if each["kind"] == "transition" and each["name"].startswith("breaker of "):
-            place, _, move = each["name"].partition(": ")
-            breaker = place.removeprefix("breaker of ").partition(" at ")[0]
-            seen[breaker, move] = seen.get((breaker, move), False) or each["reached"]
-    if not seen:
-        yield "no breaker was found"
-    yield from (
-        f"the breaker of {breaker} was never seen to go {move}" for (breaker, move), was in seen.items() if not was
-    )
-    yield from body["broken"]
-
-
-def _rollback(body: Mapping[str, Any]) -> Iterator[str]:
-    """The experiment in which versions change back and forth must have been done, and held."""
-    journals = {name: each for name, each in body["journals"].items() if "rollback" in each["experiment"]["tags"]}
-    if not journals:
-        yield "no experiment with the tag rollback was done"
-    for name, each in journals.items():
-        outcome = each["wavetank"]["outcome"]
-        if outcome != "held":
-            yield f"{name} {outcome}" + "".join(f", broke {broken}" for broken in each["wavetank"]["violated"])
-
-
-def _experiments(body: Mapping[str, Any]) -> Iterator[str]:
-    for name, each in body["journals"].items():
-        if each["wavetank"]["outcome"] != "held":
-            yield f"{name} {each['wavetank']['outcome']}"
-
-
-def _critical(body: Mapping[str, Any]) -> Iterator[str]:
-    """Nothing that hosts logged may be an error, or break a promise; and there must have been something."""
-    if not body["events"]:
-        yield "nothing was logged"
-    if body["errors"] is None:
-        yield "errors were not looked for, since no target was observed"
-    yield from body["errors"] or ()
-    for each in body["properties"]:
-        if each["outcome"] == "violated":
-            yield f"broke {each['name']}"
-
-
-def _is_latency(measure: str) -> bool:
-    return not is_rate(measure) and measure not in ("memory", "cpu")
-
-
-PRE = (
-    Item("unit", "matrix", _cells("unit")),
-    Item("integration", "matrix", _cells("integration")),
-    Item("end-to-end", "e2e", _journeys),
-    Item("objectives", "load", _objectives()),
-    Item("no leaks", "load", _leaks),
-    Item("breakers tested", "coverage", _breakers),
-    Item("chaos", "chaos", _experiments),
-    Item("rollback validated", "chaos", _rollback),
-)
-POST = (
-    Item("smoke in staging", "e2e", _journeys, live=True),
-    Item("error rate", "load", _objectives(lambda measure: measure in ("error_rate", "success_rate")), live=True),
-    Item("response times", "load", _objectives(_is_latency), live=True),
-    Item("no critical errors in logs", "observe", _critical),
-)
-
-
-def _alerts(file: Path | None, known: Sequence[Evidence]) -> Checked:
-    """Look whether there is an alert for each objective: one that names its measure."""
-    name = "alerts configured"
-    if file is None:
-        return Checked(name, False, "MISSING: no rules. Name their file with --alerts")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        rules = [rule for group in content["groups"] for rule in group["rules"] if "alert" in rule and rule.get("expr")]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(f"{file} holds no Prometheus rules: {error!r}.") from error
-    loads = [each for each in known if each.command == "load"]
-    measures = [each["measure"] for each in loads[0].body["objectives"]] if loads else []
-    if not measures:
+        return Checked(item.name, f"MISSING: no result of wavetank {item.command}{' with --target' * item.live}")
+    of_target = [each for each in mine if wanted.is_of_target(each)]
+    if not of_target:
         return Checked(
-            name, False, "MISSING: without a result of wavetank load nobody knows for what there must be alerts"
+            item.name,
+            f"OTHER TARGET: {mine[0].file} is of {mine[0].result.target}, and this is about {wanted.target}",
+            mine[0],
         )
-    lacking = [measure for measure in measures if not any(measure in yaml.safe_dump(rule) for rule in rules)]
-    if lacking:
-        return Checked(name, False, f"no alert names {', '.join(lacking)}")
-    return Checked(name, True, f"{len(rules)} alerts in {file}")
+    refusal = wanted.refusal(of_target[0])
+    if refusal:
+        return Checked(item.name, refusal, of_target[0])
+    deployments: dict[str | None, list[Evidence]] = {}
+    for each in of_target:
+        if not wanted.refusal(each):
+            deployments.setdefault(each.result.target_sha256, []).append(each)
+    latest = [whole(each) for each in deployments.values()]
+    for each in latest:
+        why = _wrong(item, each)
+        if why:
+            return Checked(item.name, why, each, _some(item.aside(each.result)))
+    return Checked(item.name, "", latest[0], _some(item.aside(latest[0].result)))
+
+
+def _wrong(item: Item, evidence: Evidence) -> str:
+    result = evidence.result
+    wrong = list(item.wrong(result))
+    if result.interrupted:
+        wrong.append(f"wavetank {item.command} was interrupted")
+    if not wrong and result.exit_code:
+        wrong.append(f"wavetank {item.command} ended with exit code {result.exit_code}")
+    return _some(wrong, "; ")
+
+
+def _alerts(rules: Rules | None, known: Sequence[Evidence], wanted: Wanted) -> Checked:
+    """Look whether there is an alert for each objective of the target."""
+    if rules is None:
+        return Checked(ALERTS, "MISSING: no rules. Name their file with --alerts")
+    return _checked(Item(ALERTS, "load", rules.wrong, live=True, aside=rules.aside), known, wanted)
 
 
 # How it is told
 
 
-def _source(checked: Checked, now: datetime) -> str:
-    if checked.evidence is None:
-        return ""
-    minutes = checked.evidence.age_s(now) / 60
-    return f"{checked.evidence.file}, {minutes:.0f} minutes old, sha256 {checked.evidence.sha256[:12]}"
+def _some(words: Iterable[str], separator: str = ", ") -> str:
+    each = list(words)
+    more = f" and {len(each) - SHOWN_MAX} more" if len(each) > SHOWN_MAX else ""
+    return f"{separator.join(each[:SHOWN_MAX])}{more}"
+
+
+def _told(checked: Checked, now: datetime) -> str:
+    """Say why it is not shown or by what it is, on which deployment, and what should be known beside."""
+    evidence = checked.evidence
+    if evidence is None:
+        return checked.why
+    minutes = evidence.age_s(now) / 60
+    by = checked.why or f"{evidence.file}, {minutes:.0f} minutes old, sha256 {evidence.sha256[:12]}"
+    scale = least_scale([evidence])
+    scaled = "" if scale is None else f"SCALED by {scale:g}"
+    return "; ".join(filter(None, (by, evidence.deployment, scaled, checked.aside)))
 
 
 def _as_json(checked: Checked, now: datetime) -> dict[str, object]:
@@ -355,18 +252,21 @@ def _as_json(checked: Checked, now: datetime) -> dict[str, object]:
         "item": checked.item,
         "shown": checked.is_shown,
         "why": checked.why,
+        "aside": checked.aside,
+        "deployment": evidence.deployment if evidence is not None else None,
+        "scale": evidence.result.scale if evidence is not None else None,
         "file": str(evidence.file) if evidence is not None else None,
         "sha256": evidence.sha256 if evidence is not None else None,
-        "commit": evidence.commit if evidence is not None else None,
+        "commit": evidence.result.commit if evidence is not None else None,
         "age_s": evidence.age_s(now) if evidence is not None else None,
     }
 
 
-def _markdown(when: str, verdict: str, checked: Sequence[Checked], commit: str | None, now: datetime) -> Iterator[str]:
-    yield f"## {verdict} ({when}-deployment, commit `{(commit or 'unknown')[:12]}`)\n"
+def _markdown(when: str, told: str, checked: Sequence[Checked], commit: str | None, now: datetime) -> Iterator[str]:
+    yield f"## {told} ({when}-deployment, commit `{(commit or 'unknown')[:12]}`)\n"
     yield "| | item | by |"
     yield "|---|---|---|"
     for each in checked:
-        told = (each.why or _source(each, now)).replace("|", "\\|")
-        yield f"| {'✓' if each.is_shown else '✗'} | {each.item} | {told} |"
+        told_of_it = _told(each, now).replace("|", "\\|").replace("\n", " ")
+        yield f"| {'✓' if each.is_shown else '✗'} | {each.item} | {told_of_it} |"
     yield ""

@@ -251,7 +251,7 @@ def _as_json(
     growths_unjudged: list[str],
 ) -> bytes:
     body = {
-        **provenance("load"),
+        **provenance("load", driving.name),
         **driving.told(),
         "profile": profile,
         "load": load,

@@ -83,7 +83,7 @@ def matrix(
         click.echo("interrupted; the cells are those that were run by then")
         code = code or INTERRUPTED
     body = {
-        **provenance("matrix"),
+        **provenance("matrix", system_name),
         **driving.told(),
         "seed": seed,
         "exit_code": code,

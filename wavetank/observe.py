@@ -209,7 +209,7 @@ class _Watch:
     def _as_json(self, exit_code: int) -> bytes:
         """Return the result for machines: one JSON object."""
         body = {
-            **provenance("observe"),
+            **provenance("observe", self._observed.name),
             **self._observed.told(),
             "exit_code": exit_code,
             "complete": self._is_complete,

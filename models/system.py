@@ -194,6 +194,7 @@ class ChatSystem(System):
     journeys: ClassVar[Path | None] = Path(__file__).with_name("journeys")
     service_requests: ClassVar[Mapping[str, ServiceRequest]] = SERVICE_REQUESTS
     patience: ClassVar[Mapping[str, float]] = PATIENCE
+    unawaited: ClassVar[tuple[str, ...]] = ("frame_sent",)
     properties: ClassVar[tuple[Property, ...]] = PROMISES
     defects: ClassVar[Mapping[str, str]] = {
         each.name: f"{each.breaks}: {each.summary} (Imitates {each.imitates}.)" for each in DEFECTS

@@ -57,6 +57,9 @@ class System:
     """What that time is made of, if it is known: for what the system may have to wait, one after another, for how many
     seconds, as its own constants say (`{"a breaker's reset": 30.0}`). The sum then counts, not `quiet_within_s`."""
 
+    unawaited: ClassVar[tuple[str, ...]] = ()
+    """Observations that a live replay does not wait for: what happens as often as connections need, and time allows."""
+
     defects: ClassVar[Mapping[str, str]] = {}
     """Planted bugs that can be switched on by name, and what each breaks: proof that properties can fail."""
 

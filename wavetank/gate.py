@@ -29,12 +29,14 @@ Examples:
   wavetank matrix --json {EVIDENCE}/matrix.json          evidence is what commands write
   wavetank e2e --json {EVIDENCE}/e2e.json
   wavetank load --json {EVIDENCE}/load.json
-  wavetank coverage {DEPLOYED_SYSTEM} --critical-only --generate --json {EVIDENCE}/coverage.json
+  wavetank coverage {DEPLOYED_SYSTEM} --critical-only --generate \\
+      --json {EVIDENCE}/coverage.json
   wavetank chaos --all --json {EVIDENCE}/chaos.json
   wavetank gate pre                                      may it be deployed?
   wavetank gate pre --markdown .wavetank/summary.md      and a summary for a pull request
-  wavetank observe --system {DEPLOYED_SYSTEM} --target target.toml --for 10m --json {EVIDENCE}/observe.json
-  wavetank gate post --target target.toml --alerts alerts.yaml   after it was, by evidence of that target
+  wavetank observe --system {DEPLOYED_SYSTEM} --target target.toml --for 10m \\
+      --json {EVIDENCE}/observe.json
+  wavetank gate post --target target.toml --alerts alerts.yaml   after it was, by that target's
 
 \b
 All must be there that the system comes with: components, journeys, objectives, promises, and

@@ -75,7 +75,7 @@ def replay_live(
         _warn_of_defects(saved, target)
     _warn_of_weather(saved.plan)
     simulated = _reference(system, saved, target, live_system.untold)
-    anchors = anchors_of(saved.plan, simulated)
+    anchors = anchors_of(saved.plan, [each for each in simulated if each["name"] not in system.unawaited])
     verdicts: list[RunVerdict] = []
     shown: Side | None = None
     for number in range(1, runs + 1):

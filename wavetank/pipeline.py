@@ -52,7 +52,8 @@ Such a file:
 \b
 Each stage runs commands of wavetank and keeps their results as evidence for wavetank gate. A key
 that a stage does not have is refused by name: unit and integration search in simulation and have
-no environment; the others have simulation, unless staging is said. Exit codes: 1 a stage failed, 2 one could not run.
+no environment; the others have simulation, unless staging is said. Exit codes: 1 a stage failed,
+2 one could not run.
 """
 
 

@@ -148,7 +148,7 @@ def test_ones_own_experiment_on_ones_own_system(tmp_path: Path) -> None:
 
 def test_it_begins_again_until_its_time_is_over_and_allows_what_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(OWN)
-    words = ("own.toml", "--system", BANK, *SEED, "--for", "1s", "--recovery-time", "< 7s", "--json", "out.json")
+    words = ("own.toml", "--system", BANK, *SEED, "--for", "5s", "--recovery-time", "< 7s", "--json", "out.json")
     code, out, _ = called(tmp_path, "chaos", *words)
     assert code == 0, out
     assert out.count("steady again") > 1, "one takes a fraction of a second"

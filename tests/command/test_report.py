@@ -96,9 +96,8 @@ def test_a_failure_is_a_diagram_with_a_column_per_host(results: Path) -> None:
 
 def test_a_load_shows_percentiles_over_time(results: Path) -> None:
     page = (results / "load.html").read_text()
-    assert page.count("<h3>") == len([name for name in ("connect", "ws_latency", "simple_agent") if name in page]) + (
-        page.count("<h3>complex_agent") + page.count("<h3>clickhouse_query")
-    )
+    names = ("connect", "told", "ws_latency", "simple_agent", "complex_agent", "clickhouse_query")
+    assert page.count("<h3>") == sum(page.count(f"<h3>{name}") for name in names)
     assert page.count('class="line p99"') == page.count("<h3>") > 2
     assert "no promise is broken" in page
     assert "p(99) &lt; 100ms" in page

@@ -93,6 +93,11 @@ def _leaks(result: LoadResult) -> Iterator[str]:
             yield f"{name} is {outcome}"
 
 
+def _unjudged(result: LoadResult) -> Iterator[str]:
+    if result.growths_unjudged:
+        yield f"watched for too short a time: the memory of {', '.join(result.growths_unjudged)}"
+
+
 def _breakers(result: CoverageResult) -> Iterator[str]:
     """Every move of every breaker must have been seen at one of the hosts that have it."""
     seen: dict[tuple[str, str], bool] = {}
@@ -157,7 +162,7 @@ PRE = (
     Item("integration", "matrix", _cells("integration")),
     Item("end-to-end", "e2e", _journeys),
     Item("objectives", "load", _objectives()),
-    Item("no leaks", "load", _leaks),
+    Item("no leaks", "load", _leaks, aside=_unjudged),
     Item("breakers tested", "coverage", _breakers),
     Item("chaos", "chaos", _experiments, aside=_not_done),
     Item("rollback validated", "chaos", _rollback),

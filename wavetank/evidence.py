@@ -102,6 +102,7 @@ class LoadResult(Result, frozen=True, kw_only=True):
     verdicts: dict[str, str]
     violated: tuple[str, ...]
     growths: tuple[Growth, ...]
+    growths_unjudged: tuple[str, ...] = ()
 
 
 class Goal(msgspec.Struct, frozen=True):

@@ -391,6 +391,12 @@ def test_what_cannot_be_done_on_a_target_does_not_block_and_is_named(
     assert "; cannot be done there: store-unreachable" in out
 
 
+def test_memory_that_was_watched_for_too_short_a_time_is_named(checkout: Path, evidence: Path) -> None:
+    edited(evidence / "load.json", growths_unjudged=["shop", "store"])
+    out, _ = asked(checkout, evidence, "pre")
+    assert "; watched for too short a time: the memory of shop, store" in out
+
+
 def test_what_failed_counts_until_the_same_was_shown(checkout: Path, evidence: Path, target: Path) -> None:
     """What passes in simulation says nothing of the services that failed."""
     broken = live(evidence, "load", target, made_at=ago(30), violated=["honest"], exit_code=1)

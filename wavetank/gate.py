@@ -93,8 +93,6 @@ class Wanted:
             return f"OTHER COMMIT: {each.file} is of {commits}"
         if result.system != self.system:
             return f"OTHER SYSTEM: {each.file} is of {result.system}, and this is about {self.system} (--system)"
-        if result.defects:
-            return f"DEFECTS: {each.file} was made with {', '.join(result.defects)}"
         return ""
 
 
@@ -217,7 +215,8 @@ def _wrong(item: Item, evidence: Evidence) -> str:
         wrong.append(f"wavetank {item.command} was interrupted")
     if not wrong and result.exit_code:
         wrong.append(f"wavetank {item.command} ended with exit code {result.exit_code}")
-    return _some(wrong, "; ")
+    planted = f"DEFECTS: {evidence.file} was made with {', '.join(result.defects)}" if result.defects else ""
+    return "; ".join(filter(None, (_some(wrong, "; "), planted)))
 
 
 def _alerts(rules: Rules | None, known: Sequence[Evidence], wanted: Wanted) -> Checked:

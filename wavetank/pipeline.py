@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from math import inf
@@ -196,20 +196,13 @@ def run(
     """Run the stages of FILE."""
     check_writable(json_file)
     stages = read_pipeline(file)
-    for option, value in (("--next-release", next_release), ("--llm", llm)):
-        if value and not any(stage.is_staged for stage in stages.values()):
-            raise InputError(f"{option} is for stages with environment: staging, and {file} has none. Leave it out.")
+    staged = _staging_words(file, stages, next_release, llm, defects)
     system = load_system(system_name).with_defects(defects)
     runner = Runner(system_name, [*system.components], system.host_names(), scale, seed, defects)
     planned = {name: runner.jobs(stage) for name, stage in stages.items()}
     for name, jobs in planned.items():
         if not jobs:
             raise InputError(f"{file}: {name}: nothing to run, since {system_name} has no components. Set them.")
-    staged = [word for name in defects for word in ("--defect", name)]
-    staged += ["--next-release", checked_release(next_release)] if next_release else []
-    if llm:
-        check_llm(llm)
-        staged += ["--llm", llm]
     if scale != 1:
         click.echo(
             f"SCALED by {scale:g}: a stage lasts that much of what {file} says, but {SECONDS_MIN:g} s at least, and "
@@ -245,6 +238,21 @@ def run(
     }
     written = write_results(json_file, as_json(body))
     return code if code or written else 2
+
+
+def _staging_words(
+    file: Path, stages: Mapping[str, Stage], next_release: str, llm: str, defects: Sequence[str]
+) -> list[str]:
+    """Return the options with which stagings are started. Raises InputError for what could not be, or need not."""
+    for option, value in (("--next-release", next_release), ("--llm", llm)):
+        if value and not any(stage.is_staged for stage in stages.values()):
+            raise InputError(f"{option} is for stages with environment: staging, and {file} has none. Leave it out.")
+    words = [word for name in defects for word in ("--defect", name)]
+    words += ["--next-release", checked_release(next_release)] if next_release else []
+    if llm:
+        check_llm(llm)
+        words += ["--llm", llm]
+    return words
 
 
 def _run_stage(stage: Stage, jobs: Sequence[Job], staged: Sequence[str], ran: Ran, children: Children) -> None:

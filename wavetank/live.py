@@ -143,7 +143,15 @@ def _warn_of_weather(plan: Plan) -> None:
 
 def _run_once(system: System, plan: Plan, anchors: Anchors, target: Target) -> LiveResult:
     with ungrouped():
-        return trio.run(run_live, system, plan, lambda run: run.play(plan, anchors), target, system.all_properties())
+        return trio.run(
+            run_live,
+            system,
+            plan,
+            lambda run: run.play(plan, anchors),
+            target,
+            system.all_properties(),
+            restrict_keyboard_interrupt_to_checkpoints=True,
+        )
 
 
 def _worded(verdict: RunVerdict) -> str:

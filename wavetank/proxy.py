@@ -47,7 +47,7 @@ def proxy(links: tuple[str, ...], port: int) -> int:
             raise InputError(f"two proxies are named {name!r}. Rename one.")
         proxies[name] = made
     with ungrouped():
-        trio.run(_serve, proxies, port)
+        trio.run(_serve, proxies, port, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
 

@@ -152,7 +152,7 @@ def serve(
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
     )
     with ungrouped():
-        trio.run(_serve, config, database, roles)
+        trio.run(_serve, config, database, roles, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
 
@@ -164,7 +164,7 @@ async def _serve(config: PlatformConfig, opened: Opened, roles: tuple[str, ...])
             await serve_platform(config, database=database, roles=roles, stopping=stopping, task_status=task_status)
             nursery.cancel_scope.cancel()
 
-        await nursery.start(_stop_on_signal, stopping)
+        await nursery.start(_stop_on_sigterm, stopping)
         try:
             port = await nursery.start(run)
         except* OSError as errors:
@@ -175,17 +175,10 @@ async def _serve(config: PlatformConfig, opened: Opened, roles: tuple[str, ...])
             log.info("working")
 
 
-async def _stop_on_signal(stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    """End in good order at SIGTERM, and at once at SIGINT.
-
-    An interrupt is raised here, and cancels everything else. By Python's own way it would be raised in the middle of
-    whatever runs, and not every library bears that.
-    """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _stop_on_sigterm(stopping: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
         task_status.started()
-        async for number in signals:
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
+        async for _ in signals:
             stopping.set()
 
 

@@ -57,7 +57,7 @@ def serve_llm(
         logger_factory=structlog.PrintLoggerFactory(),
     )
     with ungrouped():
-        trio.run(_serve, service, host)
+        trio.run(_serve, service, host, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
 

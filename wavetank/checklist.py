@@ -9,6 +9,7 @@ import yaml
 
 from simulator.errors import InputError
 from simulator.load.sample import is_rate
+from simulator.yaml_file import parse_yaml
 from wavetank.evidence import (
     ChaosResult,
     CoverageResult,
@@ -198,7 +199,7 @@ class Rules:
 def read_rules(file: Path) -> Rules:
     """Read a file of Prometheus rules. Raises InputError."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse_yaml(file.read_text(encoding="utf-8"))
         rules = [rule for group in content["groups"] for rule in group["rules"] if "alert" in rule and rule.get("expr")]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} holds no Prometheus rules: {error!r}.") from error

@@ -1,15 +1,17 @@
 """Tallies: many samples of one measure, in little memory, as percentiles to three digits; they can be merged.
 
-HdrHistogram keeps the digits over the whole range, so that the slowest are told as exactly as the others
-(hdrhistogram.org). Of the values that it does not tell apart the roundest is told: 8 ms are not 8.003 ms, by which they
-would miss a bound of 8 ms. None is told lower than it was by more than a thousandth.
+Values are counted in the buckets of HdrHistogram, which keep the digits over the whole range, so that the slowest are
+told as exactly as the others (hdrhistogram.org). Only buckets that hold something are kept: there are many tallies, one
+for each window of each measure, and of few values each. Of the values of a bucket the roundest is told: 8 ms are not
+8.003 ms, by which they would miss a bound of 8 ms. None is told lower than it was by more than a thousandth.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import accumulate
 from math import ceil, inf
-
-from hdrh.histogram import HdrHistogram
 
 from simulator.load.objective import Statistic
 from simulator.load.quantity import Dimension
@@ -19,9 +21,10 @@ __all__ = ["Tally"]
 
 STEPS_PER_UNIT: Mapping[Dimension, float] = {"s": 1e6, "%": 1e6, "B": 2.0**-10, "": 1.0}
 """One step is the smallest difference that is kept, per dimension; for larger values three digits are."""
+DISTINCT_BITS = 11
+"""So many leading bits tell a number of steps from others: no bucket is wider than a thousandth of what is in it."""
 STEPS_MAX = 2**44
-"""Of these: half a year, or more memory than there is."""
-DIGITS = 3
+"""What is longer counts as this: half a year, or more memory than there is."""
 
 
 class Tally:
@@ -34,7 +37,7 @@ class Tally:
         self.total = 0.0
         self.least = inf
         self.most = -inf
-        self._histogram = HdrHistogram(1, STEPS_MAX, DIGITS)
+        self._counts = Counter[int]()  # by the lowest number of steps of a bucket
 
     def add(self, value: float) -> None:
         """Count one value, not negative, or `LOST`."""
@@ -44,7 +47,8 @@ class Tally:
         if value == LOST:
             self.lost += 1
         else:
-            self._histogram.record_value(self._steps(value))
+            steps = self._steps(value)
+            self._counts[steps - steps % _width(steps)] += 1
 
     def merge(self, other: "Tally") -> None:
         """Count what another has counted, too."""
@@ -52,17 +56,17 @@ class Tally:
         self.lost += other.lost
         self.total += other.total
         self.least, self.most = min(self.least, other.least), max(self.most, other.most)
-        self._histogram.add(other._histogram)
+        self._counts.update(other._counts)
 
     def percentile(self, percent: float) -> float:
         """Return the smallest value that so many percent of the values do not exceed, to three digits."""
         rank = ceil(Fraction(str(percent)) * self.count / 100)  # in floats 99.9 % of 1000 are more than 999
-        kept = self.count - self.lost
-        if rank > kept:
+        if rank > self.count - self.lost:
             return LOST
-        highest = self._histogram.get_value_at_percentile(100 * max(1, rank) / kept)
-        lowest = self._histogram.get_lowest_equivalent_value(highest)
-        lowest, highest = max(lowest, self._steps(self.least)), min(highest, self._steps(self.most))
+        buckets = sorted(self._counts)
+        bucket = buckets[bisect_left(list(accumulate(map(self._counts.__getitem__, buckets))), rank)]
+        lowest = max(bucket, self._steps(self.least))
+        highest = min(bucket + _width(bucket) - 1, self._steps(self.most))
         steps = _roundest(lowest, highest, base=2 if self.dimension == "B" else 10)
         return steps / STEPS_PER_UNIT[self.dimension]
 
@@ -75,6 +79,11 @@ class Tally:
 
     def _steps(self, value: float) -> int:
         return round(min(STEPS_MAX, value * STEPS_PER_UNIT[self.dimension]))
+
+
+def _width(steps: int) -> int:
+    """Return how many numbers of steps share the bucket of one."""
+    return 1 << max(0, steps.bit_length() - DISTINCT_BITS)
 
 
 def _roundest(lowest: int, highest: int, base: int) -> int:

@@ -437,7 +437,7 @@ def test_what_is_no_whole_result_blocks_and_is_named(checkout: Path, evidence: P
     assert found["evidence"].startswith(f"DAMAGED: {file} is no whole result of a command of wavetank: ")
 
 
-@pytest.mark.parametrize("rules", ["a: [", "[" * 1_000, "groups: [{rules: [alert]}]"])
+@pytest.mark.parametrize("rules", ["a: [", "[" * 1_000, "groups: [{rules: [alert]}]", "groups: []\ngroups: []"])
 def test_what_are_no_rules_is_refused(checkout: Path, tmp_path: Path, rules: str) -> None:
     (tmp_path / "alerts.yaml").write_text(rules)
     assert "holds no Prometheus rules" in refused(

@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import ceil, inf
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from simulator.load.measured import LIVE_ONLY, Measured, Met, fails, judge_objec
 from simulator.load.objective import Statistic, parse_objective
 from simulator.load.quantity import parse_quantity
 from simulator.load.sample import LOST, Sample
-from simulator.load.tally import Tally
+from simulator.load.tally import STEPS_MAX, STEPS_PER_UNIT, Tally
 
 VALUES = st.lists(st.floats(1e-6, 1e5) | st.just(LOST), min_size=1, max_size=60)
 PERCENTS = (0.1, 25.0, 50.0, 90.0, 99.0, 99.9, 100.0)
@@ -24,7 +25,6 @@ def tally(values: list[float]) -> Tally:
     return made
 
 
-@settings(deadline=None)  # a histogram is searched from its beginning, on machines that are busy
 @given(VALUES)
 def test_percentiles_are_those_of_the_sorted_values(values: list[float]) -> None:
     """Three digits of them: HdrHistogram's promise, checked against what it would be slow to keep."""
@@ -32,6 +32,19 @@ def test_percentiles_are_those_of_the_sorted_values(values: list[float]) -> None
     for percent in PERCENTS:
         true = sorted(values)[max(1, ceil(Fraction(str(percent)) * len(values) / 100)) - 1]
         assert made.percentile(percent) == pytest.approx(true, rel=2e-3, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=30)  # the library searches each histogram from its beginning
+@given(st.lists(st.integers(0, 2**43), min_size=1, max_size=30), st.sampled_from(PERCENTS))
+def test_values_share_a_bucket_where_they_do_in_hdrhistogram(steps: list[int], percent: float) -> None:
+    """Its own library is asked for the bounds of the bucket; of what is in it, ours tells the roundest."""
+    library = HdrHistogram(1, STEPS_MAX, 3)
+    for each in steps:
+        library.record_value(each)
+    rank = max(1, ceil(Fraction(str(percent)) * len(steps) / 100))
+    theirs = library.get_value_at_percentile(100 * rank / len(steps))
+    ours = tally([each / STEPS_PER_UNIT["s"] for each in steps]).percentile(percent)
+    assert library.values_are_equivalent(theirs, round(ours * STEPS_PER_UNIT["s"]))
 
 
 @pytest.mark.parametrize("count", [1000, 2000, 5000, 10_000, 100_000])
@@ -65,7 +78,6 @@ def test_what_can_only_be_one_value_is_told_as_it_was() -> None:
     assert tally([0.0]).percentile(50) == 0.0
 
 
-@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_what_was_counted_apart_can_be_merged(one: list[float], other: list[float]) -> None:
     """As several generators of load count, and one of them tells."""

@@ -19,7 +19,8 @@ from tests.command.stage import SMALL, called, environment, listing, normalised,
 
 HARMFUL = "tests.simulator.harmful"
 RARE = (f"{HARMFUL}:rare", "--runs", "200", "--steps", "12", "--seed")
-FAILS, HOLDS = "4", "1"
+FAILS, FAILS_LATE, HOLDS = "2", "4", "1"
+"""Seeds with which it fails in the fourth batch, in the seventh, and in none of eight."""
 LONG = "import simulator.journal; simulator.journal.BRIEF_S = 0.0; from wavetank.command import main; main()"
 """The command, to which every campaign is a long one."""
 
@@ -95,7 +96,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.journal.BRIEF_S", 0.0)
 
 
-@pytest.mark.parametrize(("before", "after", "seed"), [("1", "2", FAILS), ("2", "1", HOLDS)])
+@pytest.mark.parametrize(("before", "after", "seed"), [("1", "2", FAILS_LATE), ("2", "1", HOLDS)])
 def test_a_campaign_that_was_killed_goes_on_as_if_it_was_not(
     tmp_path: Path, begin: Begin, seed: str, before: str, after: str
 ) -> None:
@@ -107,7 +108,7 @@ def test_a_campaign_that_was_killed_goes_on_as_if_it_was_not(
     assert f"{HARMFUL}:rare, seed {seed}" in out
     whole = result(tmp_path, *RARE, seed, "--workers", "1")
     assert result(tmp_path, "--resume", "latest", "--workers", after) == whole
-    assert whole["exit_code"] == (1 if seed == FAILS else 0)
+    assert whole["exit_code"] == (1 if seed == FAILS_LATE else 0)
 
 
 def test_what_a_killed_campaign_came_to_is_told_as_check_would_have(tmp_path: Path, begin: Begin, long: None) -> None:
@@ -127,7 +128,7 @@ def test_a_campaign_that_ended_is_told_as_it_told_itself(tmp_path: Path, long: N
     code, out, _ = called(tmp_path, "check", *RARE, FAILS)
     assert code == 1
     assert called(tmp_path, "campaigns", "latest") == (0, out, "")
-    assert "failed       158 of 200 runs in " in called(tmp_path, "campaigns")[1]
+    assert "failed       83 of 200 runs in " in called(tmp_path, "campaigns")[1]
     before = lines_in(tmp_path)
     assert normalised(called(tmp_path, "check", "--resume", "latest")[1]).endswith(normalised(out).partition("\n\n")[2])
     assert lines_in(tmp_path) == before + 1, "how it ended, once more"

@@ -44,6 +44,6 @@ def test_it_is_told_where_it_says_something(tmp_path: Path) -> None:
         told["growth"][-1][1],
         told["growth"][-1][0],
     )
-    flat = called(tmp_path, "check", f"{SMALL}:quiet", "--until-flat", "--seed", "1")
-    assert "profile default: until nothing new comes, up to 30 steps each" in flat[1]
+    flat = called(tmp_path, "check", f"{SMALL}:quiet", "--until-flat", "--steps", "3", "--seed", "1")
+    assert "profile default: until nothing new comes, up to 3 steps each" in flat[1]
     assert "behaviours, the last new one in run " in flat[1]

@@ -20,7 +20,7 @@ from simulator.trace import load_trace
 
 ROOT = Path(__file__).parents[2]
 TRACES = ROOT / "tests" / "traces"
-SOON_FOUND = {"cache-without-user": 1, "resume-off-by-one": 1, "answered-twice": 1}
+SOON_FOUND = {"cache-without-user": 3, "resume-off-by-one": 3, "answered-twice": 2}
 RUNS_MAX = 60
 STEPS_MAX = 12
 

@@ -14,6 +14,7 @@ from wavetank.evidence import (
     ChaosResult,
     CoverageResult,
     E2eResult,
+    Journal,
     LoadResult,
     MatrixResult,
     ObserveResult,
@@ -45,24 +46,22 @@ def _cells(kind: str) -> Callable[[MatrixResult], Iterator[str]]:
         done = [each.component for each in mine]
         if not result.components:
             yield "the system has no components"
-        yield from (f"no {kind} cell of {name}" for name in result.components if name not in done)
         for each in mine:
             if each.state != "holds":
                 yield f"{each.component} {each.state}: {each.why or each.ran}"
+        yield from (f"no {kind} cell of {name}" for name in result.components if name not in done)
 
     return wrong
 
 
 def _journeys(result: E2eResult) -> Iterator[str]:
+    yield from (f"{name}: {each.wrong[0].what}" for name, each in result.journeys.items() if each.wrong)
+    yield from _broken(result.violated)
     if not result.journeys:
         yield "no journey was walked"
     for name in dict.fromkeys([*result.known_journeys, *result.journeys]):
-        each = result.journeys.get(name)
-        if each is None or not each.walked:
+        if name not in result.journeys or not result.journeys[name].walked:
             yield f"{name} was not walked"
-        elif each.wrong:
-            yield f"{name}: {each.wrong[0].what}"
-    yield from _broken(result.violated)
 
 
 def _broken(names: Iterable[str]) -> Iterator[str]:
@@ -73,13 +72,13 @@ def _objectives(keep: Callable[[str], bool] = lambda _measure: True) -> Callable
     def wrong(result: LoadResult) -> Iterator[str]:
         mine = [each for each in result.objectives if keep(each.measure)]
         held = [each.measure for each in mine]
-        yield from (f"no objective of {name}" for name in result.known_objectives if keep(name) and name not in held)
-        if not any(each.met == "met" for each in mine):
-            yield "no such objective is met"
         for each in mine:
             if each.met != "met" and (each.met != "only live" or result.target is not None):
                 yield f"{each.measure} {each.objective} is {each.met}"
         yield from _broken(result.violated)
+        if not any(each.met == "met" for each in mine):
+            yield "no such objective is met"
+        yield from (f"no objective of {name}" for name in result.known_objectives if keep(name) and name not in held)
 
     return wrong
 
@@ -117,14 +116,18 @@ def _breakers(result: CoverageResult) -> Iterator[str]:
 
 def _experiments(result: ChaosResult) -> Iterator[str]:
     """All that the system comes with must have been done, where that can be, and have held."""
+    yield from _not_held(result.journals)
     if not result.journals:
         yield "no experiment was done"
     for name in result.known_experiments:
         if name not in result.journals and (name not in result.not_done or result.target is None):
             yield f"{name} was not done"
-    for name, each in result.journals.items():
+
+
+def _not_held(journals: Mapping[str, Journal]) -> Iterator[str]:
+    for name, each in journals.items():
         if each.wavetank.outcome != "held":
-            yield f"{name} {each.wavetank.outcome}"
+            yield ", ".join((f"{name} {each.wavetank.outcome}", *_broken(each.wavetank.violated)))
 
 
 def _not_done(result: ChaosResult) -> Iterator[str]:
@@ -137,9 +140,7 @@ def _rollback(result: ChaosResult) -> Iterator[str]:
     journals = {name: each for name, each in result.journals.items() if "rollback" in each.experiment.tags}
     if not journals:
         yield "no experiment with the tag rollback was done"
-    for name, each in journals.items():
-        if each.wavetank.outcome != "held":
-            yield f"{name} {each.wavetank.outcome}" + "".join(f", {it}" for it in _broken(each.wavetank.violated))
+    yield from _not_held(journals)
 
 
 def _critical(result: ObserveResult) -> Iterator[str]:

@@ -132,6 +132,14 @@ def test_a_part_of_what_the_system_comes_with_is_not_all_of_it(checkout: Path, e
     }
 
 
+@pytest.mark.usefixtures("unconfirmed")
+def test_what_is_broken_is_named_before_what_was_not_done(checkout: Path, evidence: Path) -> None:
+    """Of many things only the first few are told."""
+    made(checkout, evidence / "chaos.json", "chaos", "--system", SYSTEM, "rollback", "--defect", "overcharges")
+    found = blocked(checkout, evidence, "pre")
+    assert found["chaos"].startswith("rollback deviated, broke honest; store-unreachable was not done; DEFECTS: ")
+
+
 @pytest.mark.parametrize(
     ("command", "changes", "told"),
     [
@@ -192,7 +200,7 @@ def test_objectives_of_which_nothing_is_measured_are_not_met(checkout: Path, evi
     profile.write_text('users = 2\nper_minute = 30\nduration = "5s"\n[objectives]\nmemory = "max < 1GiB"\n')
     made(checkout, evidence / "load.json", "load", SYSTEM, "--profile", str(profile))
     assert blocked(checkout, evidence, "pre") == {
-        "objectives": "no objective of buy; no objective of error_rate; no such objective is met"
+        "objectives": "no such objective is met; no objective of buy; no objective of error_rate"
     }
 
 

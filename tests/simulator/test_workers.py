@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from traceback import walk_stack
 
@@ -45,9 +46,14 @@ def _found(done: Campaign) -> object:
     return failure and (failure.found, failure.plan, failure.violation, failure.result.history.hash)
 
 
-@pytest.fixture(scope="module", params=[FAILS, HOLDS])
+@cache
+def by_one_process(seed: int) -> Campaign:
+    return campaign(rare, seed=seed)
+
+
+@pytest.fixture(params=[FAILS, HOLDS])
 def alone(request: pytest.FixtureRequest) -> Campaign:
-    return campaign(rare, seed=request.param)
+    return by_one_process(request.param)
 
 
 def test_a_pool_finds_what_one_process_finds(alone: Campaign) -> None:
@@ -80,14 +86,14 @@ def test_a_worker_that_is_killed_from_outside_loses_nothing() -> None:
     killed: list[int] = []
 
     def kill(statistics: Statistics) -> None:
-        if statistics.runs in (25, 50, 75):
+        if statistics.runs in (50, 100, 125):
             killed.append(int(multiprocessing.active_children()[0].pid or 0))
             os.kill(killed[-1], signal.SIGKILL)
 
     with Pool(2) as pool:
-        done = campaign(slow, pool, on_run=kill)
+        done = campaign(slow, pool, runs=150, on_run=kill)
     assert len(set(killed)) == 3
-    assert done.statistics == campaign(slow).statistics
+    assert done.statistics == campaign(slow, runs=150).statistics
 
 
 def test_a_job_that_always_kills_its_worker_ends_with_a_sentence() -> None:

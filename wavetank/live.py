@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import msgspec
-import trio
 
 from simulator.deviation import Delay
 from simulator.fidelity import load_ledger
@@ -27,7 +26,7 @@ from simulator.simulated_run import simulate
 from simulator.system import System
 from simulator.trace import Trace, event_record
 from simulator.whole_file import write_whole
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["EXIT_CODES", "replay_live", "result_beside"]
 
@@ -142,16 +141,8 @@ def _warn_of_weather(plan: Plan) -> None:
 
 
 def _run_once(system: System, plan: Plan, anchors: Anchors, target: Target) -> LiveResult:
-    with ungrouped():
-        return trio.run(
-            run_live,
-            system,
-            plan,
-            lambda run: run.play(plan, anchors),
-            target,
-            system.all_properties(),
-            restrict_keyboard_interrupt_to_checkpoints=True,
-        )
+    promises = system.all_properties()
+    return run_ungrouped(run_live, system, plan, lambda run: run.play(plan, anchors), target, promises)
 
 
 def _worded(verdict: RunVerdict) -> str:

@@ -26,7 +26,7 @@ from wavetank.progress import Line, warn
 from wavetank.provenance import provenance
 from wavetank.report import examined_words
 from wavetank.results import FILE, check_writable, write_results
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["exit_code_of", "observe", "promise_line"]
 
@@ -99,8 +99,8 @@ def observe(
         target, name = load_target(target_file), system_name or DEFAULT_SYSTEM
         system = target_system(load_system(name), target, confirmed=yes_really)
         seen = Driven(name, system, target, target_file)
-        with _Watch(seen, properties, window_s, record_file) as watch, ungrouped():
-            trio.run(_follow, watch, system, target, for_s, inspect)
+        with _Watch(seen, properties, window_s, record_file) as watch:
+            run_ungrouped(_follow, watch, system, target, for_s, inspect)
             return watch.conclude(json_file)
     if for_s is not None or inspect or yes_really:
         raise InputError("--for, --inspect and --yes-really are about a --target; logs are read to their end.")

@@ -9,7 +9,7 @@ from simulator.errors import InputError
 from simulator.live.proxy import Proxy
 from simulator.live.target import split_address
 from simulator.live.toxiproxy_api import ToxiproxyAPI
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["proxy"]
 
@@ -46,8 +46,7 @@ def proxy(links: tuple[str, ...], port: int) -> int:
         if name in proxies:
             raise InputError(f"two proxies are named {name!r}. Rename one.")
         proxies[name] = made
-    with ungrouped():
-        trio.run(_serve, proxies, port, restrict_keyboard_interrupt_to_checkpoints=True)
+    run_ungrouped(_serve, proxies, port)
     return 0
 
 

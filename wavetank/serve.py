@@ -23,7 +23,7 @@ from models.wire import WireDatabase
 from simulator.errors import EnvironmentFailedError, InputError, known_names
 from wavetank.arguments import defect_option
 from wavetank.listening import cannot_listen
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["llm_key", "serve", "web_url"]
 
@@ -151,8 +151,7 @@ def serve(
         logger_factory=structlog.PrintLoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
     )
-    with ungrouped():
-        trio.run(_serve, config, database, roles, restrict_keyboard_interrupt_to_checkpoints=True)
+    run_ungrouped(_serve, config, database, roles)
     return 0
 
 

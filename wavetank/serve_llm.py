@@ -10,7 +10,7 @@ from simulator.errors import InputError
 from simulator.services.llm import SimulatedLLM
 from wavetank.arguments import SECONDS
 from wavetank.listening import cannot_listen
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["serve_llm"]
 
@@ -56,8 +56,7 @@ def serve_llm(
         ],
         logger_factory=structlog.PrintLoggerFactory(),
     )
-    with ungrouped():
-        trio.run(_serve, service, host, restrict_keyboard_interrupt_to_checkpoints=True)
+    run_ungrouped(_serve, service, host)
     return 0
 
 

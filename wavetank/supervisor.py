@@ -39,7 +39,7 @@ from wavetank.processes import LLM_TIMEOUT_S, LLMProcess, PlatformProcess
 from wavetank.staged import Staged
 from wavetank.stores import empty_clickhouse, empty_postgres, empty_redis
 from wavetank.troubles import STAGED, ServiceTroubles
-from wavetank.ungrouped import ungrouped
+from wavetank.ungrouped import run_ungrouped
 
 __all__ = ["Supervisor", "supervise"]
 
@@ -401,8 +401,7 @@ def supervise(target_file: Path, staged: Staged) -> int:
     """Run a staging until it is told to stop. Returns the exit code; why it could not run is said in one line."""
     gc.freeze()  # proxies wait for whatever looks at all that is loaded
     try:
-        with ungrouped():
-            trio.run(_supervise, partial(Supervisor, target_file, staged))
+        run_ungrouped(_supervise, partial(Supervisor, target_file, staged))
     except (WavetankError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,11 +1,27 @@
 """One error in place of a group: what a Trio run tells the person who started it."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar, TypeVarTuple
+
+import trio
 
 from simulator.errors import WavetankError
 
-__all__ = ["leaves", "ungrouped"]
+__all__ = ["leaves", "run_ungrouped", "ungrouped"]
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+def run_ungrouped(function: Callable[[*Ts], Awaitable[R]], *arguments: *Ts) -> R:
+    """Run it in Trio, and return its result or raise one error.
+
+    An interrupt is raised at a checkpoint. By Python's own way it would be raised in the middle of whatever runs, and
+    not every library bears that.
+    """
+    with ungrouped():
+        return trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 @contextmanager
